@@ -1,0 +1,168 @@
+"""Reading dumps: what runs by default. What it must agree with is grammar.lark (reference.py)."""
+
+from __future__ import annotations
+
+from dumpfmt import v1
+from dumpfmt.builder import KeySetBuilder
+from dumpfmt.errors import DumpError, DumpSyntaxError, TruncatedDump
+from dumpfmt.key import Key
+from dumpfmt.keyset import KeySet
+from dumpfmt.scan import BINARY, COMMANDS, COPYMETA, DEFAULT_LIMITS, END, HEADER, META, STRING, Limits, Scanner
+from dumpfmt.text import shown
+
+TYPE_CHECKING = False  # without importing typing, which a child's start would pay for
+if TYPE_CHECKING:
+    from collections.abc import Buffer, Collection
+    from typing import IO, Literal, Protocol
+
+    Parser = Literal["fast", "lark"]
+
+    class Grammar(Protocol):
+        """Reads records from a scanner and gives them to a builder in the order that the format allows."""
+
+        def run(self) -> None:
+            """Take every record that is there. Raises DumpError."""
+
+        def expected(self) -> Collection[str]:
+            """The kinds of records that may come next."""
+
+
+def load(file: IO[bytes], parent: Key | str | None = None, parser: Parser = "fast", limits: Limits = DEFAULT_LIMITS) -> KeySet:
+    """The keyset in a binary file that is open for reading; see `loads`."""
+    return loads(file.read(), parent, parser, limits)
+
+
+def loads(
+    data: Buffer, parent: Key | str | None = None, parser: Parser = "fast", limits: Limits = DEFAULT_LIMITS
+) -> KeySet:
+    """The keyset in a dump: version 2, or 1 (which only files of old releases have).
+
+    `parent` makes the names relative to it, as in the files of a mountpoint. As with Elektra (facts 4.3) a file may be empty and
+    may lack `$end`; every other departure from the format is refused, and so are bytes behind `$end`: what is not refused was
+    read. Raises DumpError (DumpSyntaxError, LimitExceeded).
+    """
+    content = bytes(data)
+    if v1.is_v1(content):
+        return v1.loads(content, limits)
+    if not content:
+        return KeySet()
+    decoder = Decoder(parent, parser, limits)
+    keyset = decoder.feed(content)
+    if keyset is None:
+        return decoder._end_of_file()
+    if decoder.unused_data:
+        offset = len(content) - len(decoder.unused_data)
+        raise DumpSyntaxError(
+            offset, content.count(b"\n", 0, offset) + 1, "nothing behind '$end'", shown(decoder.unused_data)
+        )
+    return keyset
+
+
+class Decoder:
+    """One keyset from a stream: bytes in any pieces, up to `$end` and not a byte further.
+
+    `feed` returns the keyset as soon as `$end` is there; `unused_data` are the bytes behind it. `eof` tells that it was read.
+    After an error every further call raises that error again.
+    """
+
+    def __init__(self, parent: Key | str | None = None, parser: Parser = "fast", limits: Limits = DEFAULT_LIMITS) -> None:
+        self._scanner = Scanner(limits)
+        self._builder = KeySetBuilder(self._scanner, Key(parent) if isinstance(parent, str) else parent)
+        self._grammar: Grammar
+        if parser == "lark":
+            from dumpfmt.reference import LarkGrammar  # importing Lark costs more than a child's whole start
+
+            self._grammar = LarkGrammar(self._scanner, self._builder)
+        elif parser == "fast":
+            self._grammar = FastGrammar(self._scanner, self._builder)
+        else:
+            raise ValueError(f"parser must be 'fast' or 'lark', not {parser!r}")
+        self._error: DumpError | None = None
+
+    @property
+    def eof(self) -> bool:
+        return self._scanner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._scanner.unused_data
+
+    def feed(self, data: Buffer) -> KeySet | None:
+        """Take `data`; the keyset when it is complete, else None. Raises DumpError."""
+        if self._error is not None:
+            raise self._error
+        self._scanner.feed(bytes(data))
+        try:
+            self._grammar.run()
+        except DumpError as error:
+            self._error = error
+            raise
+        return self._builder.keyset if self._scanner.eof else None
+
+    def close(self) -> None:
+        """The stream is over. Raises TruncatedDump when the keyset is not complete."""
+        if self._error is not None:
+            raise self._error
+        self._scanner.close()
+        if not self._scanner.eof:
+            raise self._truncated()
+
+    def _end_of_file(self) -> KeySet:
+        """A file may end without `$end`, or without the line feed behind it (facts 4.3)."""
+        if self._scanner.pending in (b"$end", b"kdbOpen 2"):
+            keyset = self.feed(b"\n")
+            if keyset is not None:
+                return keyset
+        self._scanner.close()
+        if END not in self._grammar.expected():
+            raise self._truncated()
+        return self._builder.keyset
+
+    def _truncated(self) -> TruncatedDump:
+        offset = self._scanner.offset
+        return TruncatedDump(
+            offset, self._scanner.line(offset), one_of(self._grammar.expected()), "the end of the input"
+        )
+
+
+_FIRST = (HEADER,)
+_BEFORE_KEYS = (STRING, BINARY, END)
+_BEHIND_KEY = (STRING, BINARY, META, COPYMETA, END)
+_NOTHING = ()
+
+
+class FastGrammar:
+    """The order of records as a loop; grammar.lark is its definition."""
+
+    def __init__(self, scanner: Scanner, builder: KeySetBuilder) -> None:
+        self._scanner = scanner
+        self._builder = builder
+        self._next: tuple[str, ...] = _FIRST
+
+    def expected(self) -> tuple[str, ...]:
+        return self._next
+
+    def run(self) -> None:
+        add_key, add_meta, copy_meta = self._builder.key, self._builder.meta, self._builder.copymeta
+        allowed = self._next
+        for kind, offset, first, second in self._scanner.records():
+            if kind not in allowed:
+                raise unexpected(self._scanner, offset, allowed)
+            if kind is META:
+                add_meta(offset, first, second)
+            elif kind is STRING or kind is BINARY:
+                self._next = allowed = _BEHIND_KEY
+                add_key(kind is BINARY, offset, first, second)
+            elif kind is COPYMETA:
+                copy_meta(offset, first, second)
+            else:
+                self._next = allowed = _BEFORE_KEYS if kind is HEADER else _NOTHING
+
+
+def unexpected(scanner: Scanner, offset: int, expected: Collection[str]) -> DumpSyntaxError:
+    return scanner.error(offset, one_of(expected), scanner.found(offset))
+
+
+def one_of(kinds: Collection[str]) -> str:
+    names = [COMMANDS[kind] for kind in COMMANDS if kind in kinds]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
