@@ -477,8 +477,8 @@ static bool read_copymeta (struct reader * reader, struct dump_records * records
 {
     size_t key_length;
     size_t name_length;
-    struct dump_span key;
-    struct dump_meta meta;
+    struct dump_span key = { 0 };
+    struct dump_meta meta = { .source = -1 };
     if (!read_length (reader, ' ', &key_length) || !read_length (reader, '\n', &name_length)) return false;
     const char * where = reader->at;
     if (!read_payload (reader, key_length, &key) || !read_payload (reader, name_length, &meta.name)) return false;
