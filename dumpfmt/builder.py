@@ -19,9 +19,10 @@ class KeySetBuilder:
     With a `parent`, names are relative to it (facts 4.1): the parent itself is the empty name.
     """
 
-    def __init__(self, scanner: Scanner, parent: Key | None = None) -> None:
+    def __init__(self, scanner: Scanner, parent: Key | None = None, bare_names_below: Key | None = None) -> None:
         self._scanner = scanner
         self._parent = parent
+        self._bare_names_below = bare_names_below
         self._keys: dict[bytes, Key] = {}
         self._in_order = True
         self._last = b""  # unescaped name of the key that records belong to
@@ -107,6 +108,9 @@ class KeySetBuilder:
     def _name(self, offset: int, name: bytes) -> tuple[str, bytes]:
         written = text.decode(name)
         try:
+            if self._bare_names_below is not None and ":" not in written.split("/", 1)[0] and not written.startswith("/"):
+                canonical = names.join(self._bare_names_below.name, written)
+                return canonical, names.unescaped(canonical)
             if self._parent is None:
                 canonical = names.canonical(written)
                 return canonical, names.unescaped(canonical)

@@ -65,9 +65,17 @@ class Decoder:
     After an error every further call raises that error again.
     """
 
-    def __init__(self, parent: Key | str | None = None, parser: Parser = "fast", limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        parent: Key | str | None = None,
+        parser: Parser = "fast",
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        bare_names_below: Key | str | None = None,
+    ) -> None:
+        """`bare_names_below`: a name without a namespace counts as below this key (the seed's contracts have such names)."""
         self._scanner = Scanner(limits)
-        self._builder = KeySetBuilder(self._scanner, Key(parent) if isinstance(parent, str) else parent)
+        self._builder = KeySetBuilder(self._scanner, _key(parent), _key(bare_names_below))
         self._grammar: Grammar
         if parser == "lark":
             from dumpfmt.reference import LarkGrammar  # importing Lark costs more than a child's whole start
@@ -123,6 +131,10 @@ class Decoder:
         return TruncatedDump(
             offset, self._scanner.line(offset), one_of(self._grammar.expected()), "the end of the input"
         )
+
+
+def _key(key: Key | str | None) -> Key | None:
+    return Key(key) if isinstance(key, str) else key
 
 
 _FIRST = (HEADER,)

@@ -1,0 +1,33 @@
+"""What runs plugins in child processes.
+
+    from stdioproc.host import PluginProcess
+
+    with PluginProcess(["/usr/bin/pluginproc", "--load-plugin", "toml"]) as plugin:
+        status = plugin.get(keyset, parent)
+"""
+
+from stdioproc.events import Status
+from stdioproc.host.ending import Ending
+from stdioproc.host.errors import (
+    PluginDied,
+    PluginDisabled,
+    PluginOpenError,
+    PluginProcessError,
+    PluginProtocolError,
+    PluginStartError,
+    PluginTimeout,
+)
+from stdioproc.host.process import PluginProcess
+
+__all__ = [
+    "Ending",
+    "PluginDied",
+    "PluginDisabled",
+    "PluginOpenError",
+    "PluginProcess",
+    "PluginProcessError",
+    "PluginProtocolError",
+    "PluginStartError",
+    "PluginTimeout",
+    "Status",
+]

@@ -1,0 +1,114 @@
+"""The end of a child: asked, then told, then made to; every wait has a bound and every child is reaped."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from stdioproc.connection import Connection
+from stdioproc.dialects import PROCESS
+from stdioproc.errors import ProtocolError
+from stdioproc.events import Terminate
+from stdioproc.host.pump import Deadline, Pump, is_gone, sigpipe_blocked
+
+#: Seconds that a child of the released dialect has between TERMINATE and SIGTERM; released hosts give it none, and its Java
+#: child never understands TERMINATE and spins when its stdin ends (facts 7.4, 7.5).
+PROCESS_GRACE = 0.1
+#: Seconds for the system to deliver SIGKILL. What is not dead then hangs in the kernel, and its parent cannot help it.
+KILL_WAIT = 5.0
+
+
+class Ending:
+    """How a child ended.
+
+    `rung` says what it took: "TERMINATE" (it ended when asked), "SIGTERM", "SIGKILL", or "itself" when it had ended before.
+    `status` is the exit status, or minus the signal, or None when the system did not tell. `elapsed` is in seconds.
+    """
+
+    __slots__ = ("elapsed", "rung", "status")
+
+    def __init__(self, rung: str, status: int | None, elapsed: float) -> None:
+        self.rung = rung
+        self.status = status
+        self.elapsed = elapsed
+
+    def __str__(self) -> str:
+        if self.status is None:
+            return "an unknown status"
+        if self.status >= 0:
+            return f"exit status {self.status}"
+        try:
+            name = signal.Signals(-self.status).name
+        except ValueError:
+            name = f"signal {-self.status}"
+        return f"signal {name}"
+
+    def __repr__(self) -> str:
+        return f"Ending({self.rung!r}, {self.status!r}, {self.elapsed:.3f})"
+
+
+def end(pump: Pump, connection: Connection, timeout: float | None) -> Ending:
+    """End the child and reap it. `timeout` (seconds, None for no bound) is for each rung but the last.
+
+    TERMINATE and the end of stdin; SIGTERM to the process group; SIGKILL to the group. A child of the released dialect keeps
+    its stdin until SIGTERM was sent.
+    """
+    child, clock = pump.child, Deadline(None)
+    rung = "itself" if pump.exited else "TERMINATE"
+    if not pump.exited:
+        asked = _say_terminate(pump, connection)
+        released = connection.dialect is PROCESS
+        if not released:
+            child.close("stdin")
+        if not asked:
+            wait = 0.0  # it could not be asked, or did not deserve it
+        elif released:
+            wait = PROCESS_GRACE if timeout is None else min(PROCESS_GRACE, timeout)
+        else:
+            wait = timeout
+        if not pump.drain(Deadline(wait)):
+            rung = "SIGTERM"
+            signal_group(child.pid, signal.SIGTERM)
+            child.close("stdin")
+            if not pump.drain(Deadline(timeout)):
+                rung = "SIGKILL"
+                signal_group(child.pid, signal.SIGKILL)
+                pump.drain(Deadline(KILL_WAIT))
+    return Ending(rung, reap(pump), clock.elapsed)
+
+
+def reap(pump: Pump) -> int | None:
+    """Collect the exit status, close what is open; descendants in the child's group end with it."""
+    child = pump.child
+    status: int | None = None
+    # While the child is not reaped its pid cannot be another's, and so the group is surely its own.
+    signal_group(child.pid, signal.SIGKILL)
+    try:
+        pid, raw = os.waitpid(child.pid, os.WNOHANG)
+        if pid:
+            status = os.waitstatus_to_exitcode(raw)
+    except ChildProcessError:
+        pass  # the host ignores SIGCHLD, or waits for all its children: somebody else has the status
+    child.close("stdin", "stdout", "stderr", "pidfd")
+    return status
+
+
+def signal_group(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except OSError as error:
+        if not is_gone(error) and not isinstance(error, PermissionError):
+            raise
+
+
+def _say_terminate(pump: Pump, connection: Connection) -> bool:
+    """Whether the child was asked to end, in words that it can be expected to read."""
+    try:
+        data = connection.send(Terminate())
+    except ProtocolError:
+        return False
+    try:
+        with sigpipe_blocked():
+            return os.write(pump.child.stdin, data) == len(data)
+    except OSError:
+        return True  # it closed its stdin: it may be ending already

@@ -1,0 +1,412 @@
+"""One plugin in a child process, as a host sees it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from dumpfmt import DEFAULT_LIMITS, Key, KeySet, Limits
+from stdioproc.connection import Connection
+from stdioproc.contract import Contract
+from stdioproc.dialects import DIALECTS, STDIOPROC, Dialect
+from stdioproc.errors import Interface, RemoteProtocolError, complete_error, get_error, merge_metadata
+from stdioproc.events import Ack, Init, Reply, Request, Status
+from stdioproc.host.ending import Ending, end
+from stdioproc.host.errors import (
+    PluginDied,
+    PluginDisabled,
+    PluginOpenError,
+    PluginProcessError,
+    PluginProtocolError,
+    PluginStartError,
+    PluginTimeout,
+)
+from stdioproc.host.pump import ChildGone, Deadline, DeadlinePassed, Pump
+from stdioproc.host.spawn import explain, spawn
+from stdioproc.state import Role, State
+from stdioproc.wire import LINE_LIMIT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+    from dumpfmt.decode import Parser
+
+#: Seconds, unless told otherwise.
+START_TIMEOUT = 5.0
+OPERATION_TIMEOUT = 60.0
+CLOSE_TIMEOUT = 2.0
+
+#: A child that fails is started again at the next operation, so many times in so many seconds.
+MAX_RESTARTS = 5
+RESTART_WINDOW = 60.0
+
+PHASE = "internal/stdioproc/phase"
+
+
+class PluginProcess:
+    """A program that is an Elektra plugin, started and spoken to.
+
+        with PluginProcess(["/usr/bin/pluginproc", "--load-plugin", "toml"]) as plugin:
+            status = plugin.get(keyset, parent)
+
+    `argv[0]` is an absolute path. The environment is exactly `env` and what `copyenv` names of the host's; empty by default.
+    `config` are keys below `user:/config`, handed over with open. `protocol` is a dialect's name, or "auto": stdioproc first,
+    and process when the child ends or answers something else. Timeouts are in seconds, None for no bound: `start_timeout` for
+    start and handshake with all attempts, `operation_timeout` for each operation, `close_timeout` for each step of the ending.
+    `restart` says whether a child that failed is started again by the next operation (open included). `on_stderr` gets what the
+    child writes to stderr, as it is read.
+
+    Entering the block starts the child and opens it; leaving it closes and ends the child, and never raises for how it ended.
+    Operations change keyset and parent in place, and return a Status: ERROR with the reason in the parent's metadata. A child
+    that does not do its part raises a PluginProcessError and leaves the keyset untouched. An operation that the child does not
+    have is not sent: it answers NO_UPDATE.
+
+    An object is for one thread at a time. After a fork it is the parent's: in the forked process it starts a child of its own.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        config: KeySet | None = None,
+        protocol: str = "auto",
+        env: Mapping[str, str] | None = None,
+        copyenv: Sequence[str] = (),
+        start_timeout: float | None = START_TIMEOUT,
+        operation_timeout: float | None = OPERATION_TIMEOUT,
+        close_timeout: float | None = CLOSE_TIMEOUT,
+        restart: bool = True,
+        parser: Parser = "fast",
+        limits: Limits = DEFAULT_LIMITS,
+        line_limit: int = LINE_LIMIT,
+        on_stderr: Callable[[bytes], None] | None = None,
+    ) -> None:
+        if isinstance(argv, str) or not argv or not os.path.isabs(argv[0]):
+            raise ValueError(f"argv is a list that begins with the absolute path of a program, not {argv!r}")
+        if protocol != "auto" and protocol not in DIALECTS:
+            raise ValueError(f"protocol must be 'auto', {' or '.join(map(repr, DIALECTS))}, not {protocol!r}")
+        self.argv = list(argv)
+        self.program = argv[0]
+        self._config = config if config is not None else KeySet()
+        self._dialects = tuple(DIALECTS.values()) if protocol == "auto" else (DIALECTS[protocol],)
+        self._env = dict(env or {})
+        self._copyenv = tuple(copyenv)
+        self._start_timeout = start_timeout
+        self._operation_timeout = operation_timeout
+        self._close_timeout = close_timeout
+        self._restart = restart
+        self._parser: Parser = parser
+        self._limits = limits
+        self._line_limit = line_limit
+        self._on_stderr = on_stderr
+
+        self.ending: Ending | None = None
+        self._pump: Pump | None = None
+        self._connection: Connection | None = None
+        self._contract: Contract | None = None
+        self._owner = 0  # the process whose child it is
+        self._opened_with: Key | None = None
+        self._starts: list[float] = []
+
+    def __enter__(self) -> Self:
+        self.start()
+        try:
+            self.open()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.end()
+
+    # --- what is known of the child
+
+    @property
+    def contract(self) -> Contract:
+        """What the child announced: name, infos, operations. Starts the child when it never ran."""
+        if self._contract is None:
+            self.start()
+        assert self._contract is not None
+        return self._contract
+
+    @property
+    def operations(self) -> frozenset[str]:
+        return self.contract.operations
+
+    @property
+    def name(self) -> str:
+        """The name of the child's module."""
+        return self.contract.name
+
+    @property
+    def dialect(self) -> str:
+        """The name of the dialect that the child speaks; starts the child when it never ran."""
+        return (self._dialects[0] if len(self._dialects) == 1 else self._running().dialect).name
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while the child runs."""
+        return self._pump.child.pid if self._pump is not None else None
+
+    @property
+    def stderr_tail(self) -> bytes:
+        """The end of what the running child wrote to stderr."""
+        return self._pump.stderr_tail if self._pump is not None else b""
+
+    # --- start and end
+
+    def start(self) -> None:
+        """Start the child and learn its contract, unless it runs. Raises PluginProcessError."""
+        self._running()
+
+    def open(self, parent: Key | None = None) -> Status:
+        """Send open with the configuration, once; it is replayed when a child is started again.
+
+        Answers SUCCESS when the child has no open. Raises PluginOpenError when the child answers `error`.
+        """
+        self._opened_with = parent if parent is not None else Key("/")
+        return self._open(self._running())
+
+    def end(self) -> None:
+        """Send close if it is due, end the child and reap it. Does not raise for how it ended: `ending` tells."""
+        pump, connection = self._pump, self._connection
+        if pump is None or connection is None:
+            return
+        if self._owner != os.getpid():
+            self._forget()
+            return
+        try:
+            if connection.state is State.OPENED and self._opened_with is not None and "close" in self.operations:
+                self._exchange(
+                    connection, Request("close", self._opened_with.copy(), KeySet()), self._close_timeout, end_on_error=False
+                )
+        except PluginProcessError:
+            pass  # what is left of it is ended now
+        finally:
+            self._end()
+
+    # --- operations
+
+    def get(self, keyset: KeySet, parent: Key, *, phase: str | None = None) -> Status:
+        return self._operate("get", keyset, parent, phase)
+
+    def set(self, keyset: KeySet, parent: Key, *, phase: str | None = None) -> Status:
+        return self._operate("set", keyset, parent, phase)
+
+    def commit(self, keyset: KeySet, parent: Key, *, phase: str | None = None) -> Status:
+        return self._operate("commit", keyset, parent, phase)
+
+    def error(self, keyset: KeySet, parent: Key, *, phase: str | None = None) -> Status:
+        return self._operate("error", keyset, parent, phase)
+
+    def checkconf(self, config: KeySet, parent: Key) -> Status:
+        """Ask the child about a whole plugin configuration; on SUCCESS only changes below `/config` are taken over."""
+        connection = self._running()
+        if "checkconf" not in self.operations:
+            return Status.NO_UPDATE
+        reply = self._ask(connection, "checkconf", config, parent, None)
+        if reply.status is Status.SUCCESS and reply.data is not None:
+            config.cut("/config")
+            config.extend(reply.data.below("/config"))
+        return reply.status
+
+    def _operate(self, operation: str, keyset: KeySet, parent: Key, phase: str | None) -> Status:
+        connection = self._running()
+        if operation not in self.operations:
+            return Status.NO_UPDATE
+        self._open(connection)
+        reply = self._ask(connection, operation, keyset, parent, phase)
+        if reply.status is Status.SUCCESS and reply.data is not None:
+            keyset.assign(reply.data)
+        if reply.status is not Status.ERROR and operation in ("get", "set") and parent.value != reply.parent.value:
+            parent.value = reply.parent.value
+        return reply.status
+
+    def _ask(self, connection: Connection, operation: str, data: KeySet, parent: Key, phase: str | None) -> Reply:
+        sent = parent.copy()
+        if phase is not None and connection.dialect is STDIOPROC:
+            sent.meta[PHASE] = phase
+        reply = self._exchange(connection, Request(operation, sent, data), self._operation_timeout)
+        reply.parent.meta.pop(PHASE, None)
+        failed = reply.status is Status.ERROR
+        merge_metadata(parent, reply.parent, failed=failed)
+        if failed:
+            complete_error(
+                parent,
+                Interface(
+                    f"{self.program} answered 'error' to {operation} without saying why", module=self.name, file=self.program
+                ),
+            )
+        return reply
+
+    # --- the child behind it
+
+    def _running(self) -> Connection:
+        """The connection to a child that is fit for the next operation; starts one where that is allowed."""
+        if self._pump is not None and self._owner != os.getpid():
+            self._forget()
+        connection = self._connection
+        if connection is not None and self._pump is not None:
+            if connection.state not in (State.READY, State.OPENED):
+                raise PluginStartError(self.program, "start", f"it can take no operation ({connection.state.value})")
+            try:
+                self._pump.stray_output(connection)
+                connection.next_event()
+                return connection
+            except RemoteProtocolError as error:
+                raise self._failed(PluginProtocolError, "between operations", str(error), Deadline(None)) from error
+            except ChildGone:
+                self._end()  # it ended between two operations: nothing is lost, the next child takes over
+        if self._starts and not self._restart:
+            raise PluginStartError(self.program, "start", f"it ended ({self.ending}) and may not be started again")
+        return self._start()
+
+    def _start(self) -> Connection:
+        now = time.monotonic()
+        self._starts = [start for start in self._starts if start > now - RESTART_WINDOW]
+        if len(self._starts) > MAX_RESTARTS:
+            raise PluginStartError(
+                self.program,
+                "start",
+                f"it was started {len(self._starts)} times in {RESTART_WINDOW:.0f} s and failed each time (last: {self.ending}); "
+                "it is left alone for a while",
+            )
+        if os.environ.get("STDIOPROC_DISABLE") == "1":
+            raise PluginDisabled(self.program, "start", "STDIOPROC_DISABLE=1 is set, so no plugin is started")
+        self._starts.append(now)
+        deadline = Deadline(self._start_timeout)
+        refused: list[tuple[Dialect, PluginProcessError]] = []
+        for dialect in self._dialects:
+            try:
+                return self._handshake(dialect, deadline)
+            except (PluginDied, PluginProtocolError) as error:
+                refused.append((dialect, error))
+        if len(refused) == 1:
+            raise refused[0][1]
+        last = refused[-1][1]
+        tried = "; ".join(f"{dialect.name}: {error.reason}" for dialect, error in refused)
+        raise type(last)(
+            self.program,
+            "handshake",
+            f"it speaks neither dialect of the protocol ({tried})",
+            elapsed=deadline.elapsed,
+            ending=last.ending,
+            last_bytes=last.last_bytes,
+            stderr=last.stderr,
+        )
+
+    def _handshake(self, dialect: Dialect, deadline: Deadline) -> Connection:
+        env = {name: value for name in self._copyenv if (value := os.environ.get(name)) is not None}
+        try:
+            child = spawn(self.argv, env | self._env)
+        except OSError as error:
+            raise PluginStartError(self.program, "start", explain(self.program, error), elapsed=deadline.elapsed) from error
+        self._pump = Pump(child, self._on_stderr)
+        self._owner = os.getpid()
+        self.ending = None
+        connection = self._connection = Connection(
+            Role.HOST, parser=self._parser, limits=self._limits, line_limit=self._line_limit
+        )
+        event = self._attempt(connection, Init(dialect), "handshake", deadline)
+        assert isinstance(event, Ack) and connection.contract is not None
+        self._contract = connection.contract
+        self._dialects = (dialect,)
+        return connection
+
+    def _open(self, connection: Connection) -> Status:
+        if connection.state is not State.READY:
+            return Status.SUCCESS
+        parent = (self._opened_with or Key("/")).copy()
+        deadline = Deadline(self._operation_timeout)
+        reply = self._attempt(connection, Request("open", parent.copy(), self._config), "open", deadline)
+        assert isinstance(reply, Reply)
+        if self._opened_with is None:
+            self._opened_with = parent
+        merge_metadata(self._opened_with, reply.parent, failed=False)
+        if reply.status is Status.ERROR:
+            complete_error(reply.parent, Interface("open answered 'error' without saying why", module=self.name))
+            error = get_error(reply.parent)
+            assert error is not None
+            tail = self.stderr_tail
+            self._end()
+            raise PluginOpenError(self.program, error, elapsed=deadline.elapsed, stderr=tail)
+        return reply.status
+
+    def _exchange(
+        self, connection: Connection, request: Request, timeout: float | None, *, end_on_error: bool = True
+    ) -> Reply:
+        reply = self._attempt(connection, request, request.operation, Deadline(timeout), end_on_error=end_on_error)
+        assert isinstance(reply, Reply)
+        return reply
+
+    def _attempt(
+        self,
+        connection: Connection,
+        event: Init | Request,
+        phase: str,
+        deadline: Deadline,
+        *,
+        end_on_error: bool = True,
+    ) -> object:
+        """Say something and give the answer; whatever goes wrong ends the child and is told with all that is known."""
+        pump = self._pump
+        assert pump is not None
+        try:
+            answer = pump.exchange(connection, connection.send(event), deadline)
+            connection.next_event()  # a second answer is none
+            return answer
+        except RemoteProtocolError as error:
+            if pump.exited or (connection.state is State.FAILED and pump.child.stdout < 0):
+                kind: type[PluginProcessError] = PluginDied
+                reason = "it ended before it answered" if pump.exited else "it closed its stdout before it answered"
+                if pump.exited and connection.last_bytes:
+                    kind, reason = PluginProtocolError, str(error)
+            else:
+                kind, reason = PluginProtocolError, str(error)
+            raise self._failed(kind, phase, reason, deadline, end_child=end_on_error) from error
+        except ChildGone as error:
+            raise self._failed(PluginDied, phase, str(error), deadline, end_child=end_on_error) from None
+        except DeadlinePassed:
+            hint = ""
+            if phase == "handshake" and len(self._dialects) > 1:
+                hint = "; a program that waits for the released protocol needs protocol=process"
+            raise self._failed(
+                PluginTimeout, phase, f"no complete answer within {deadline.timeout:g} s{hint}", deadline, end_child=end_on_error
+            ) from None
+
+    def _failed(
+        self, kind: type[PluginProcessError], phase: str, reason: str, deadline: Deadline, *, end_child: bool = True
+    ) -> PluginProcessError:
+        connection, pump = self._connection, self._pump
+        assert connection is not None and pump is not None
+        elapsed, last_bytes = deadline.elapsed, connection.last_bytes
+        exited = pump.exited
+        if end_child:
+            self._end(at_once=True)
+        return kind(
+            self.program,
+            phase,
+            reason,
+            elapsed=elapsed,
+            ending=str(self.ending) if exited and self.ending is not None else "",
+            last_bytes=last_bytes,
+            stderr=pump.stderr_tail,
+        )
+
+    def _end(self, *, at_once: bool = False) -> None:
+        pump, connection = self._pump, self._connection
+        assert pump is not None and connection is not None
+        self._pump = self._connection = None
+        self.ending = end(pump, connection, 0.0 if at_once else self._close_timeout)
+
+    def _forget(self) -> None:
+        """After a fork the child is the other process's: neither told nor ended here."""
+        if self._pump is not None:
+            self._pump.child.close("stdin", "stdout", "stderr", "pidfd")
+        self._pump = self._connection = None
+        self._starts = []
+
+

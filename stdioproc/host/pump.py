@@ -1,0 +1,255 @@
+"""Talking to a child: writing and reading at once, with a deadline, its stderr drained all the while. No threads.
+
+A message is never written whole before something is read, so neither side can block the other for good; what is kept of stderr
+has a bound.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from stdioproc.connection import Connection
+from stdioproc.events import EndOfStream, Event
+from stdioproc.host.spawn import Child
+
+#: Bytes of stderr that are kept for messages.
+STDERR_TAIL = 4096
+#: Seconds that a child which closed a pipe has for ending, so that its exit status can be told.
+SETTLE = 0.2
+
+_READ_SIZE = 1 << 16
+_READ_SIZE_MAX = 1 << 20
+
+
+class Deadline:
+    """A point in time that waits are bounded by; None for none."""
+
+    __slots__ = ("_at", "started", "timeout")
+
+    def __init__(self, timeout: float | None) -> None:
+        self.started = time.monotonic()
+        self.timeout = timeout
+        self._at = None if timeout is None else self.started + timeout
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    def milliseconds(self) -> int | None:
+        """What is left, rounded up, for poll(2); None without a bound."""
+        if self._at is None:
+            return None
+        return max(0, int((self._at - time.monotonic()) * 1000) + 1)
+
+    @property
+    def passed(self) -> bool:
+        return self._at is not None and time.monotonic() >= self._at
+
+
+class DeadlinePassed(Exception):
+    """Nothing complete came in time."""
+
+
+class ChildGone(Exception):
+    """The child ended, or closed a pipe that is needed; the message says which."""
+
+
+class Pump:
+    """The pipes of one child."""
+
+    def __init__(self, child: Child, on_stderr: Callable[[bytes], None] | None = None) -> None:
+        self.child = child
+        self.exited = False  # the process is over (and waits for being reaped)
+        self.stderr_tail = b""
+        self._on_stderr = on_stderr
+        self._read_size = _READ_SIZE
+        self._poll = select.poll()
+        self._poll.register(child.stdout, select.POLLIN)
+        self._poll.register(child.stderr, select.POLLIN)
+        self._poll.register(child.pidfd, select.POLLIN)
+
+    def exchange(self, connection: Connection, data: bytes, deadline: Deadline) -> Event:
+        """Write `data` and give the next event of `connection`, which is never EndOfStream.
+
+        Raises RemoteProtocolError, DeadlinePassed, ChildGone.
+        """
+        with sigpipe_blocked():
+            rest = self._write(memoryview(data))
+            try:
+                while True:
+                    event = connection.next_event()
+                    if event is not None:
+                        if isinstance(event, EndOfStream):
+                            raise ChildGone("it closed its stdout")
+                        return event
+                    if deadline.passed:
+                        raise DeadlinePassed
+                    rest = self._step(connection, rest, deadline)
+            finally:
+                self._unregister_stdin()
+
+    def drain(self, deadline: Deadline) -> bool:
+        """Throw away what the child writes until it has ended or the deadline passed; whether it has ended."""
+        while not self.exited:
+            if deadline.passed:
+                return False
+            for descriptor, _ in self._poll.poll(deadline.milliseconds()):
+                if descriptor == self.child.pidfd:
+                    self.exited = True
+                elif descriptor == self.child.stderr:
+                    self._read_stderr()
+                elif descriptor == self.child.stdout and not self._read(descriptor):
+                    self._hang_up("stdout")
+        self._drain_stderr()
+        return True
+
+    def stray_output(self, connection: Connection) -> None:
+        """Take what the child wrote without being asked; `connection` then refuses it. Raises ChildGone when it has ended."""
+        for descriptor, _ in self._poll.poll(0):
+            if descriptor == self.child.pidfd:
+                self.exited = True
+            elif descriptor == self.child.stderr:
+                self._read_stderr()
+            elif descriptor == self.child.stdout:
+                data = self._read(descriptor)
+                if data:
+                    connection.receive_data(data)
+                elif data is not None:
+                    self._settle()
+                    raise ChildGone("it closed its stdout")
+        if self.exited and not self._drain_stdout(connection):
+            self._drain_stderr()
+            raise ChildGone("it ended")
+
+    def _step(self, connection: Connection, rest: memoryview, deadline: Deadline) -> memoryview:
+        child = self.child
+        if rest:
+            self._poll.register(child.stdin, select.POLLOUT)
+        for descriptor, _ in self._poll.poll(deadline.milliseconds()):
+            if descriptor == child.stdout:
+                data = self._read(descriptor)
+                if data:
+                    connection.receive_data(data)
+                elif data is not None:
+                    self._hang_up("stdout")
+                    self._settle()
+                    connection.receive_eof()
+            elif descriptor == child.stdin:
+                rest = self._write(rest)
+                if not rest:
+                    self._unregister_stdin()
+            elif descriptor == child.stderr:
+                self._read_stderr()
+            elif not self.exited:
+                self.exited = True
+                self._poll.unregister(child.pidfd)
+                # A descendant may hold the pipes open: what the child itself said is there already.
+                self._drain_stdout(connection)
+                self._drain_stderr()
+                connection.receive_eof()
+        return rest
+
+    def _write(self, data: memoryview) -> memoryview:
+        """Write what the pipe takes; what is left. Raises ChildGone when the child no longer reads."""
+        while data:
+            try:
+                data = data[os.write(self.child.stdin, data) :]
+            except BlockingIOError:
+                break
+            except BrokenPipeError:
+                self._settle()
+                raise ChildGone("it ended" if self.exited else "it closed its stdin, so it cannot be asked") from None
+        return data
+
+    def _read(self, descriptor: int) -> bytes | None:
+        """What is there; empty at the end, None when there is nothing yet."""
+        try:
+            data = os.read(descriptor, self._read_size)
+        except BlockingIOError:
+            return None
+        if len(data) == self._read_size and self._read_size < _READ_SIZE_MAX:
+            self._read_size *= 2
+        return data
+
+    def _read_stderr(self) -> None:
+        data = self._read(self.child.stderr)
+        if data:
+            self.stderr_tail = (self.stderr_tail + data)[-STDERR_TAIL:]
+            if self._on_stderr is not None:
+                self._on_stderr(data)
+        elif data is not None:
+            self._hang_up("stderr")
+
+    def _drain_stdout(self, connection: Connection) -> bool:
+        """Give the connection what is left in the pipe; whether there was anything."""
+        some = False
+        while self.child.stdout >= 0 and (data := self._read(self.child.stdout)):
+            connection.receive_data(data)
+            some = True
+        return some
+
+    def _drain_stderr(self) -> None:
+        # A descendant that goes on writing must not keep us here: a pipe holds no more than this at a time.
+        for _ in range(64):
+            if self.child.stderr < 0:
+                return
+            before = self.stderr_tail
+            self._read_stderr()
+            if self.stderr_tail is before:
+                return
+
+    def _settle(self) -> None:
+        """A child that closed a pipe is mostly about to end: give it a moment, so that its exit status can be told."""
+        deadline = Deadline(SETTLE)
+        while not self.exited and not deadline.passed:
+            for descriptor, _ in self._poll.poll(deadline.milliseconds()):
+                if descriptor == self.child.pidfd:
+                    self.exited = True
+                elif descriptor == self.child.stderr:
+                    self._read_stderr()
+                elif descriptor == self.child.stdout and self._read(descriptor) == b"":
+                    self._hang_up("stdout")
+        self._drain_stderr()
+
+    def _hang_up(self, name: str) -> None:
+        self._poll.unregister(getattr(self.child, name))
+        self.child.close(name)
+
+    def _unregister_stdin(self) -> None:
+        try:
+            self._poll.unregister(self.child.stdin)
+        except (KeyError, ValueError):
+            pass
+
+
+@contextmanager
+def sigpipe_blocked() -> Iterator[None]:
+    """Writing to a child that is gone gives EPIPE, and never the signal that would end the host.
+
+    Python ignores SIGPIPE, but a host may have set it to its default, and an embedded interpreter leaves it there.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    if signal.SIGPIPE in before or signal.SIGPIPE in signal.sigpending():
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return
+    try:
+        yield
+    finally:
+        try:
+            while signal.SIGPIPE in signal.sigpending():
+                signal.sigtimedwait({signal.SIGPIPE}, 0)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def is_gone(error: OSError) -> bool:
+    return error.errno in (errno.ESRCH, errno.ECHILD)
