@@ -1,9 +1,9 @@
 """Elektra keys and their text form: names, keysets, dump and quickdump. No process, no protocol, no network.
 
-    from dumpfmt import Key, KeySet, dumps, loads
+from dumpfmt import Key, KeySet, dumps, loads
 
-    keyset = KeySet([Key("user:/a", "text", meta={"type": "string"}), Key("user:/b", b"\\0\\1")])
-    assert loads(dumps(keyset)) == keyset
+keyset = KeySet([Key("user:/a", "text", meta={"type": "string"}), Key("user:/b", b"\\0\\1")])
+assert loads(dumps(keyset)) == keyset
 """
 
 from dumpfmt import quickdump

@@ -108,7 +108,11 @@ class KeySetBuilder:
     def _name(self, offset: int, name: bytes) -> tuple[str, bytes]:
         written = text.decode(name)
         try:
-            if self._bare_names_below is not None and ":" not in written.split("/", 1)[0] and not written.startswith("/"):
+            if (
+                self._bare_names_below is not None
+                and ":" not in written.split("/", 1)[0]
+                and not written.startswith("/")
+            ):
                 canonical = names.join(self._bare_names_below.name, written)
                 return canonical, names.unescaped(canonical)
             if self._parent is None:

@@ -12,7 +12,7 @@ from dumpfmt.text import shown
 
 TYPE_CHECKING = False  # without importing typing, which a child's start would pay for
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Collection
+    from collections.abc import Collection
     from typing import IO, Literal, Protocol
 
     Parser = Literal["fast", "lark"]
@@ -27,19 +27,24 @@ if TYPE_CHECKING:
             """The kinds of records that may come next."""
 
 
-def load(file: IO[bytes], parent: Key | str | None = None, parser: Parser = "fast", limits: Limits = DEFAULT_LIMITS) -> KeySet:
+def load(
+    file: IO[bytes], parent: Key | str | None = None, parser: Parser = "fast", limits: Limits = DEFAULT_LIMITS
+) -> KeySet:
     """The keyset in a binary file that is open for reading; see `loads`."""
     return loads(file.read(), parent, parser, limits)
 
 
 def loads(
-    data: Buffer, parent: Key | str | None = None, parser: Parser = "fast", limits: Limits = DEFAULT_LIMITS
+    data: bytes | bytearray | memoryview,
+    parent: Key | str | None = None,
+    parser: Parser = "fast",
+    limits: Limits = DEFAULT_LIMITS,
 ) -> KeySet:
     """The keyset in a dump: version 2, or 1 (which only files of old releases have).
 
-    `parent` makes the names relative to it, as in the files of a mountpoint. As with Elektra (facts 4.3) a file may be empty and
-    may lack `$end`; every other departure from the format is refused, and so are bytes behind `$end`: what is not refused was
-    read. Raises DumpError (DumpSyntaxError, LimitExceeded).
+    `parent` makes the names relative to it, as in the files of a mountpoint. As with Elektra (facts 4.3) a file may
+    be empty and may lack `$end`; every other departure from the format is refused, and so are bytes behind `$end`:
+    what is not refused was read. Raises DumpError (DumpSyntaxError, LimitExceeded).
     """
     content = bytes(data)
     if v1.is_v1(content):
@@ -61,8 +66,8 @@ def loads(
 class Decoder:
     """One keyset from a stream: bytes in any pieces, up to `$end` and not a byte further.
 
-    `feed` returns the keyset as soon as `$end` is there; `unused_data` are the bytes behind it. `eof` tells that it was read.
-    After an error every further call raises that error again.
+    `feed` returns the keyset as soon as `$end` is there; `unused_data` are the bytes behind it. `eof` tells that it
+    was read. After an error every further call raises that error again.
     """
 
     def __init__(
@@ -73,7 +78,9 @@ class Decoder:
         *,
         bare_names_below: Key | str | None = None,
     ) -> None:
-        """`bare_names_below`: a name without a namespace counts as below this key (the seed's contracts have such names)."""
+        """`bare_names_below`: a name without a namespace counts as below this key (the seed's contracts have such
+        names).
+        """
         self._scanner = Scanner(limits)
         self._builder = KeySetBuilder(self._scanner, _key(parent), _key(bare_names_below))
         self._grammar: Grammar
@@ -95,7 +102,7 @@ class Decoder:
     def unused_data(self) -> bytes:
         return self._scanner.unused_data
 
-    def feed(self, data: Buffer) -> KeySet | None:
+    def feed(self, data: bytes | bytearray | memoryview) -> KeySet | None:
         """Take `data`; the keyset when it is complete, else None. Raises DumpError."""
         if self._error is not None:
             raise self._error

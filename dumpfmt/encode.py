@@ -19,8 +19,8 @@ def dump(keyset: KeySet, file: IO[bytes], parent: Key | str | None = None) -> No
 def dumps(keyset: KeySet, parent: Key | str | None = None) -> bytes:
     """The keyset as a dump, with full names or, with `parent`, names relative to it.
 
-    A metakey that several keys share is written once and then referred to (`$copymeta`). Raises DumpError for a key that is
-    not below `parent`.
+    A metakey that several keys share is written once and then referred to (`$copymeta`). Raises DumpError for a key
+    that is not below `parent`.
     """
     root = Key(parent) if isinstance(parent, str) else parent
     out = [b"kdbOpen 2\n"]
@@ -57,8 +57,8 @@ def dumps(keyset: KeySet, parent: Key | str | None = None) -> bytes:
 def relative_name(key: Key, parent: Key) -> bytes:
     """The escaped name of `key` without `parent` and the slash behind it; the parent itself is empty.
 
-    Elektra's writer cuts by length and never looks (facts 4.1), so a key elsewhere is refused here. A cascading parent takes
-    keys of any one namespace as keys of its own.
+    Elektra's writer cuts by length and never looks (facts 4.1), so a key elsewhere is refused here. A cascading
+    parent takes keys of any one namespace as keys of its own.
     """
     if not key.is_below_or_same(parent):
         raise DumpError(f"{key.name} is not below {parent.name}, to which the names of this dump are relative")

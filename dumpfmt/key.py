@@ -14,8 +14,9 @@ Value = str | bytes | None
 class MetaKey(str):
     """The text of one metakey, as an object with an identity of its own.
 
-    Elektra shares metakeys between keys (facts 3); the dump format tells a shared one (`$copymeta`) from an equal one. A plain
-    `str` will not do, since Python shares equal strings as it likes; a subclass without slots costs no more than one.
+    Elektra shares metakeys between keys (facts 3); the dump format tells a shared one (`$copymeta`) from an equal
+    one. A plain `str` will not do, since Python shares equal strings as it likes; a subclass without slots costs no
+    more than one.
     """
 
     __slots__ = ()
@@ -67,7 +68,9 @@ class Key:
 
     @property
     def unescaped(self) -> bytes:
-        """The unescaped name: the namespace's number, a NUL, each part and a NUL. Keys are the same when it is, and sort by it."""
+        """The unescaped name: the namespace's number, a NUL, each part and a NUL. Keys are the same when it is,
+        and sort by it.
+        """
         return self._unescaped
 
     @property
@@ -179,7 +182,7 @@ class Key:
     def _check_binary_meta(self, name: str) -> None:
         if name == "binary" and not self.is_binary:
             raise ValueError(
-                f"{self._name} holds text: the metadata 'binary' says what a value is, so assign bytes (or None) to .value instead"
+                f"{self._name} holds text: the metadata 'binary' says what a value is; assign bytes (or None) to .value instead"
             )
 
 
@@ -207,7 +210,9 @@ class Metadata(MutableMapping[str, str]):
     def __delitem__(self, name: str) -> None:
         name = meta_name(name)
         if name == "binary" and name in self._key._meta:
-            raise ValueError(f"{self._key.name} is binary: assign text to .value instead of deleting its metadata 'binary'")
+            raise ValueError(
+                f"{self._key.name} is binary: assign text to .value instead of deleting its metadata 'binary'"
+            )
         del self._key._meta[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -9,9 +9,18 @@ from itertools import islice
 from dumpfmt.key import Key, unescaped_of
 from dumpfmt.names import Namespace
 
-#: Where a cascading lookup looks, in this order; the cascading key itself comes last (Elektra's ksLookup without a spec key).
-_LOOKUP_ORDER = (Namespace.PROC, Namespace.DIR, Namespace.USER, Namespace.SYSTEM, Namespace.DEFAULT, Namespace.CASCADING)
-#: What a cascading name stands for in `below` and in `cut` (Elektra's ksBelow and ksCut: the latter leaves default keys).
+#: Where a cascading lookup looks, in this order; the cascading key itself comes last (Elektra's ksLookup without a
+#: spec key).
+_LOOKUP_ORDER = (
+    Namespace.PROC,
+    Namespace.DIR,
+    Namespace.USER,
+    Namespace.SYSTEM,
+    Namespace.DEFAULT,
+    Namespace.CASCADING,
+)
+#: What a cascading name stands for in `below` and in `cut` (Elektra's ksBelow and ksCut: the latter leaves default
+#: keys).
 _BELOW = tuple(Namespace)
 _CUT = tuple(ns for ns in Namespace if ns is not Namespace.DEFAULT)
 
@@ -53,8 +62,8 @@ class KeySet:
     def get(self, name: str | Key, default: Key | None = None) -> Key | None:
         """The key of that name, or `default`.
 
-        A cascading name (`/a`) finds the first of proc, dir, user, system, default and the cascading key itself. What Elektra
-        does beyond that when the keyset holds a spec key (override, fallback, default) is not done here.
+        A cascading name (`/a`) finds the first of proc, dir, user, system, default and the cascading key itself. What
+        Elektra does beyond that when the keyset holds a spec key (override, fallback, default) is not done here.
         """
         wanted = unescaped_of(name)
         if wanted[0] != Namespace.CASCADING:
@@ -66,11 +75,15 @@ class KeySet:
         return default
 
     def below(self, root: Key | str) -> KeySet:
-        """The keys that are `root` or below it, in a keyset of their own (ksBelow). A cascading root means every namespace."""
+        """The keys that are `root` or below it, in a keyset of their own (ksBelow). A cascading root means every
+        namespace.
+        """
         return KeySet._make({name: self._keys[name] for name in self._names_below(root, _BELOW)}, in_order=True)
 
     def cut(self, root: Key | str) -> KeySet:
-        """Remove the keys that are `root` or below it and return them (ksCut). A cascading root leaves `default:/` alone."""
+        """Remove the keys that are `root` or below it and return them (ksCut). A cascading root leaves `default:/`
+        alone.
+        """
         removed = {name: self._keys.pop(name) for name in self._names_below(root, _CUT)}
         self._index = None
         return KeySet._make(removed, in_order=True)
@@ -154,5 +167,3 @@ class KeySet:
         prefix = root[:2] if len(root) == 3 else root
         index = self._names()
         return index[bisect_left(index, prefix) : bisect_left(index, prefix[:-1] + b"\1")]
-
-

@@ -3,8 +3,9 @@
 The rules are Elektra's as its C code applies them (facts 1.1 to 1.8), including the spellings that its documentation
 forbids and its code accepts. Where its own answer is a bug (facts 1.5) the documented rule holds here.
 
-A *name* is a `str` in the form of `dumpfmt.text`. Its *unescaped* form is `bytes`: the number of the namespace, a NUL, and
-each part followed by a NUL; two names are the same key exactly when these bytes are equal, and keys are ordered by them.
+A *name* is a `str` in the form of `dumpfmt.text`. Its *unescaped* form is `bytes`: the number of the namespace, a
+NUL, and each part followed by a NUL; two names are the same key exactly when these bytes are equal, and keys are
+ordered by them.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ def unescaped(name: str) -> bytes:
 def plain(name: bytes) -> bytes | None:
     """The unescaped form of `name`, when it is canonical as it stands and nothing in it is escaped; else None.
 
-    None says only that the slow functions above must look: nearly every name of a stream passes here, at the price of a few
-    substring searches.
+    None says only that the slow functions above must look: nearly every name of a stream passes here, at the price of
+    a few substring searches.
     """
     slash = name.find(b"/")
     if slash < 0:
@@ -148,7 +149,7 @@ def unescape_part(part: str) -> str:
 
 def is_below_or_same(check: bytes, key: bytes) -> bool:
     """Whether `check` is `key` or below it; both unescaped (facts 1.6)."""
-    return check[1:] == key[1:] and _comparable(check, key) or is_below(check, key)
+    return (check[1:] == key[1:] and _comparable(check, key)) or is_below(check, key)
 
 
 def is_below(check: bytes, key: bytes) -> bool:
@@ -177,7 +178,9 @@ def _depth(unescaped_name: bytes) -> int:
 
 
 def array_index(number: int) -> str:
-    """The array part for an index: `#0`, `#9`, `#_10`, `#__100` (facts 1.8). Raises ValueError when it is negative or too large."""
+    """The array part for an index: `#0`, `#9`, `#_10`, `#__100` (facts 1.8). Raises ValueError when it is negative
+    or too large.
+    """
     if not 0 <= number <= _MAX_INDEX:
         raise ValueError(f"an array index lies between 0 and {_MAX_INDEX}, not at {number}")
     digits = str(number)
@@ -269,7 +272,8 @@ def _check_escapes(name: str) -> None:
 
 
 def _escape_is_known(name: str, position: int, follower: str) -> bool:
-    # Elektra looks at the byte before the backslash as it stands, so an escaped slash counts as the start of a part (facts 1.2).
+    # Elektra looks at the byte before the backslash as it stands, so an escaped slash counts as the start of a part
+    # (facts 1.2).
     at_start = position == 0 or name[position - 1] == "/"
     if follower == "%":
         return at_start and _part_ends(name, position + 2)

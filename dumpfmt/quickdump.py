@@ -1,7 +1,8 @@
 """The binary form of Elektra's quickdump plugin, version 3 (facts 4.5): what specload reads from a program.
 
-Magic, then keys until the end of the input: a relative name, `s` or `b`, a value, metadata (`m` name value, or `c` key name
-and metadata name for a shared one), a zero byte. Names, values and metadata have a length of variable size before them.
+Magic, then keys until the end of the input: a relative name, `s` or `b`, a value, metadata (`m` name value, or `c`
+key name and metadata name for a shared one), a zero byte. Names, values and metadata have a length of variable size
+before them.
 """
 
 from __future__ import annotations
@@ -14,15 +15,13 @@ from dumpfmt.keyset import KeySet
 from dumpfmt.scan import DEFAULT_LIMITS, Limits
 from dumpfmt.text import shown
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Buffer
-
 MAGIC = b"EKDB\0\0\0\3"
 
 
 def dumps(keyset: KeySet, parent: Key | str) -> bytes:
-    """The keyset in quickdump form, with names relative to `parent`. Raises DumpError for a key that is not below it."""
+    """The keyset in quickdump form, with names relative to `parent`. Raises DumpError for a key that is not below
+    it.
+    """
     root = Key(parent) if isinstance(parent, str) else parent
     out = [MAGIC]
     written: dict[int, tuple[bytes, bytes]] = {}
@@ -43,7 +42,7 @@ def dumps(keyset: KeySet, parent: Key | str) -> bytes:
     return b"".join(out)
 
 
-def loads(data: Buffer, parent: Key | str, limits: Limits = DEFAULT_LIMITS) -> KeySet:
+def loads(data: bytes | bytearray | memoryview, parent: Key | str, limits: Limits = DEFAULT_LIMITS) -> KeySet:
     """The keyset in quickdump form; names are taken relative to `parent`. Raises DumpError."""
     return _Reader(bytes(data), Key(parent) if isinstance(parent, str) else parent, limits).read()
 
@@ -104,7 +103,9 @@ class _Reader:
                 metaname = self._metaname(start, self._take("name", self._limits.name))
                 source = key if source_name == key.name else keyset.get(source_name)
                 if source is None or metaname not in source._meta:
-                    raise self._error(start, "shared metadata of a key that was read before", f"{metaname} of {source_name}")
+                    raise self._error(
+                        start, "shared metadata of a key that was read before", f"{metaname} of {source_name}"
+                    )
                 if metaname != "binary" or key.is_binary:
                     key._set_meta(metaname, source._meta[metaname])
             else:

@@ -1,7 +1,7 @@
 """The reference parser: grammar.lark over a Lark lexer that knows lengths.
 
-It reads the same records (scan.py) and gives them to the same builder as the default parser; what it adds is that the order of
-records comes from the written grammar. Property tests hold the two equal on accepted and on refused input.
+It reads the same records (scan.py) and gives them to the same builder as the default parser; what it adds is that the
+order of records comes from the written grammar. Property tests hold the two equal on accepted and on refused input.
 """
 
 from __future__ import annotations
@@ -73,21 +73,26 @@ class LarkGrammar:
     def __init__(self, scanner: Scanner, builder: KeySetBuilder) -> None:
         self._scanner = scanner
         self._builder = builder
-        self._parser = grammar().parse_interactive(scanner)  # type: ignore[arg-type]  # any object reaches a custom lexer
+        self._parser = grammar().parse_interactive(scanner)
 
     def expected(self) -> Collection[str]:
-        return {name for name in self._parser.choices() if name.isupper() and name != "$END"}
+        return {name for name in self._choices() if name.isupper() and name != "$END"}
+
+    def _choices(self) -> Collection[str]:
+        choices: Collection[str] = self._parser.choices()  # type: ignore[no-untyped-call]  # Lark leaves it untyped
+        return choices
 
     def run(self) -> None:
         parser, builder = self._parser, self._builder
-        for token in parser.lexer_thread.lex(parser.parser_state):
-            assert isinstance(token, RecordToken)
+        tokens: Iterator[RecordToken] = parser.lexer_thread.lex(parser.parser_state)  # type: ignore[no-untyped-call]
+        for token in tokens:
             kind, offset, first, second = token.record
             try:
-                parser.feed_token(token)
+                parser.feed_token(token)  # type: ignore[arg-type]  # a token of our own class
             except UnexpectedToken:
                 raise unexpected(self._scanner, offset, self.expected()) from None
-            # The builder is asked here, not at a reduction: that would come one record late, behind the next one's errors.
+            # The builder is asked here, not at a reduction: that would come one record late, behind the next one's
+            # errors.
             if kind == META:
                 builder.meta(offset, first, second)
             elif kind in (STRING, BINARY):

@@ -1,7 +1,7 @@
 """The record scanner: bytes in any pieces become whole records. Every length rule and every limit lives here, once.
 
-A dump (version 2) is a sequence of records (facts 4.1). A record is a command line and, for some commands, two payloads whose
-lengths the line announces, each followed by a line feed:
+A dump (version 2) is a sequence of records (facts 4.1). A record is a command line and, for some commands, two
+payloads whose lengths the line announces, each followed by a line feed:
 
     kdbOpen 2
     $key string|binary NAMELENGTH VALUELENGTH
@@ -43,7 +43,8 @@ COMMANDS = {
 # '$key binary' with two lengths of 19 digits is 51 bytes long, and no limit is a number of more digits.
 _MAX_COMMAND = 64
 _MAX_DIGITS = 19
-# Command lines repeat ('$meta 4 4'); the most frequent ones are parsed once. A bound, so that hostile input cannot fill it.
+# Command lines repeat ('$meta 4 4'); the most frequent ones are parsed once. A bound, so that hostile input cannot
+# fill it.
 _MAX_CACHED = 4096
 _LF = 10
 
@@ -74,8 +75,8 @@ DEFAULT_LIMITS = Limits()
 class Scanner:
     """Takes bytes with `feed`, gives records with `records`, and stops behind `$end`.
 
-    `eof` tells that `$end` was read; `unused_data` are the bytes behind it. Work is linear in the bytes fed, however they are
-    cut; at most one incomplete record is kept.
+    `eof` tells that `$end` was read; `unused_data` are the bytes behind it. Work is linear in the bytes fed, however
+    they are cut; at most one incomplete record is kept.
     """
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -161,14 +162,18 @@ class Scanner:
         self._need = 1
 
     def close(self) -> None:
-        """The input is over. Raises TruncatedDump when it ended inside a record; what may be missing besides, the grammar knows."""
+        """The input is over. Raises TruncatedDump when it ended inside a record; what may be missing besides, the
+        grammar knows.
+        """
         left = self._buffer[self._position :] + self._more
         if self.eof or not left:
             return
         line_end = left.find(b"\n", 0, _MAX_COMMAND)
         offset = self._offset + self._position
         if line_end < 0:
-            raise TruncatedDump(offset, self.line(offset), "a line feed behind the command", f"the end after {shown(left)}")
+            raise TruncatedDump(
+                offset, self.line(offset), "a line feed behind the command", f"the end after {shown(left)}"
+            )
         raise TruncatedDump(
             offset + len(left),
             self.line(offset) + left.count(b"\n"),

@@ -21,7 +21,9 @@ def normal(text: str, what: str) -> str:
     Raises ValueError when `text` cannot be a C string: it holds a NUL, or a surrogate that stands for no byte.
     """
     if "\0" in text:
-        raise ValueError(f"{what} holds a NUL at index {text.index(chr(0))}: Elektra ends text there; use bytes instead")
+        raise ValueError(
+            f"{what} holds a NUL at index {text.index(chr(0))}: Elektra ends text there; use bytes instead"
+        )
     if text.isascii():
         return text
     try:
@@ -35,7 +37,9 @@ def normal(text: str, what: str) -> str:
 def shown(data: bytes | str, limit: int = 60) -> str:
     """A quoted, printable view for messages, of at most `limit` bytes of `data`; an ellipsis says that more follows."""
     if isinstance(data, str):
-        data = data[: limit + 1].encode("utf-8", "surrogateescape" if _encodes(data[: limit + 1]) else "backslashreplace")
+        data = data[: limit + 1].encode(
+            "utf-8", "surrogateescape" if _encodes(data[: limit + 1]) else "backslashreplace"
+        )
     # Bytes that are no UTF-8 read best as the bytes they are.
     body = data[:limit].decode("utf-8", "backslashreplace")
     printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in body)

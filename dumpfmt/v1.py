@@ -1,7 +1,7 @@
 """Reading dumps of version 1, which releases before 0.9 wrote into files (facts 4.4). They are never on the wire.
 
-A command a line, words separated by blanks; payloads stand behind `keyNew`, `keyMeta` and `keyCopyMeta` without a separator
-between them, with their final NULs counted. Names are full, without the colon of today.
+A command a line, words separated by blanks; payloads stand behind `keyNew`, `keyMeta` and `keyCopyMeta` without a
+separator between them, with their final NULs counted. Names are full, without the colon of today.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def is_v1(data: bytes) -> bool:
 def loads(data: bytes, limits: Limits = DEFAULT_LIMITS) -> KeySet:
     """The keyset in a file of version 1. Raises DumpError.
 
-    Stricter than Elektra's reader where that loses keys or crashes: a key without `keyEnd`, a name with a colon, a name without
-    a slash are refused.
+    Stricter than Elektra's reader where that loses keys or crashes: a key without `keyEnd`, a name with a colon, a
+    name without a slash are refused.
     """
     return _Reader(data, limits).read()
 
@@ -127,7 +127,10 @@ class _Reader:
         start, end = self._position, self._position + first + second
         if end > len(self._data):
             raise TruncatedDump(
-                len(self._data), self._line(len(self._data)), f"{first + second} bytes behind '{command}'", "the end of the input"
+                len(self._data),
+                self._line(len(self._data)),
+                f"{first + second} bytes behind '{command}'",
+                "the end of the input",
             )
         line_end = self._data.find(b"\n", end)
         if self._data[end : end + 1] not in (b"\n", b""):

@@ -1,9 +1,9 @@
 """One side of a conversation, without any I/O: bytes in, events out; events in, bytes out.
 
-    host = Connection(Role.HOST)
-    to_child = host.send(Init(STDIOPROC))
-    host.receive_data(from_child)
-    while (event := host.next_event()) is not None: ...
+host = Connection(Role.HOST)
+to_child = host.send(Init(STDIOPROC))
+host.receive_data(from_child)
+while (event := host.next_event()) is not None: ...
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ _OVER = frozenset((State.CLOSED, State.FAILED))
 class Connection:
     """The protocol of one child, seen by `role`.
 
-    `send` gives the bytes of an event, `receive_data` takes what arrived, `next_event` gives the next whole message or None
-    while bytes are missing, `receive_eof` says that no more will come. What this side may not do raises LocalProtocolError and
-    changes nothing; what the peer may not do raises RemoteProtocolError, now and from every later call.
+    `send` gives the bytes of an event, `receive_data` takes what arrived, `next_event` gives the next whole message
+    or None while bytes are missing, `receive_eof` says that no more will come. What this side may not do raises
+    LocalProtocolError and changes nothing; what the peer may not do raises RemoteProtocolError, now and from every
+    later call.
     """
 
     def __init__(
@@ -165,7 +166,9 @@ class Connection:
         signal = Signal.CHILD_EOF if self.role is Role.HOST else Signal.HOST_EOF
         target = state.TRANSITIONS.get((self.state, signal))
         if target is None:
-            raise self._fail(f"the {self._peer} ended before it answered" if self.role is Role.HOST else "the host left")
+            raise self._fail(
+                f"the {self._peer} ended before it answered" if self.role is Role.HOST else "the host left"
+            )
         self.state = target
         return EndOfStream()
 
@@ -179,7 +182,9 @@ class Connection:
     def _signal(self, event: Event) -> Signal:
         if isinstance(event, Request):
             if event.operation not in state.REQUESTS:
-                raise LocalProtocolError(f"there is no operation {event.operation!r}; known are {' '.join(state.REQUESTS)}")
+                raise LocalProtocolError(
+                    f"there is no operation {event.operation!r}; known are {' '.join(state.REQUESTS)}"
+                )
             return state.REQUESTS[event.operation]
         if isinstance(event, Reply):
             return Signal.REPLY_ERROR if event.status is Status.ERROR else Signal.REPLY
@@ -193,7 +198,9 @@ class Connection:
         return Signal.HOST_EOF if self.role is Role.HOST else Signal.CHILD_EOF
 
     def _check_own(self, event: Event) -> None:
-        """What the table does not know: operations that were not announced, and replies that do not fit their request."""
+        """What the table does not know: operations that were not announced, and replies that do not fit their
+        request.
+        """
         if isinstance(event, Ack):
             self.contract = Contract(event.name, event.contract, self.dialect)
         elif isinstance(event, Request):
@@ -203,7 +210,9 @@ class Connection:
                 raise LocalProtocolError(f"{self.contract.name} does not announce the operation {event.operation!r}")
         elif isinstance(event, Reply) and self._request is not None:
             if event.parent.name != self._request.parent.name:
-                raise LocalProtocolError(f"the reply must name the parent {self._request.parent.name}, not {event.parent.name}")
+                raise LocalProtocolError(
+                    f"the reply must name the parent {self._request.parent.name}, not {event.parent.name}"
+                )
             if (event.data is not None) is not (self._request.operation in self.dialect.replies_with_data):
                 raise LocalProtocolError(
                     f"a reply to {self._request.operation} has {'no' if event.data is not None else 'a'} data keyset "

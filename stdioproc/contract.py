@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dumpfmt import Key, KeySet
-from dumpfmt.names import InvalidKeyName, canonical
+from dumpfmt import InvalidKeyName, Key, KeySet
+from dumpfmt.names import canonical
 from dumpfmt.names import parts as name_parts
 from stdioproc.dialects import DIALECTS, OPERATIONS, Dialect
 
@@ -33,9 +33,39 @@ PLACEMENTS = {
 
 #: Words of `infos/status` besides whole numbers (facts 5.5).
 STATUSES = frozenset(
-    "default recommended productive maintained reviewed conformant compatible coverage specific unittest shelltest tested nodep "
-    "libc configurable final global readonly writeonly preview memleak experimental difficult limited unfinished old nodoc "
-    "concept orphan obsolete discouraged".split()
+    [
+        "default",
+        "recommended",
+        "productive",
+        "maintained",
+        "reviewed",
+        "conformant",
+        "compatible",
+        "coverage",
+        "specific",
+        "unittest",
+        "shelltest",
+        "tested",
+        "nodep",
+        "libc",
+        "configurable",
+        "final",
+        "global",
+        "readonly",
+        "writeonly",
+        "preview",
+        "memleak",
+        "experimental",
+        "difficult",
+        "limited",
+        "unfinished",
+        "old",
+        "nodoc",
+        "concept",
+        "orphan",
+        "obsolete",
+        "discouraged",
+    ]
 )
 
 _WORDS = ("placements", "status", "provides", "needs", "recommends", "metadata", "ordering")
@@ -91,10 +121,14 @@ class Infos:
         self.ordering = _words("ordering", ordering)
         for word in self.status:
             if word not in STATUSES and not word.lstrip("-").isdigit():
-                raise ValueError(f"infos.status: Elektra knows no status {word!r}; known are {' '.join(sorted(STATUSES))}")
+                raise ValueError(
+                    f"infos.status: Elektra knows no status {word!r}; known are {' '.join(sorted(STATUSES))}"
+                )
         for word in self.placements:
             if word not in PLACEMENTS:
-                raise ValueError(f"infos.placements: Elektra knows no placement {word!r}; known are {' '.join(PLACEMENTS)}")
+                raise ValueError(
+                    f"infos.placements: Elektra knows no placement {word!r}; known are {' '.join(PLACEMENTS)}"
+                )
 
     def check_operations(self, operations: frozenset[str]) -> None:
         """Raises ValueError when a placement lacks its operation: Elektra then refuses to mount the plugin."""
@@ -168,11 +202,11 @@ def _is_marker(path: tuple[str, ...]) -> bool:
     return len(path) == 2 or (len(path) == 3 and path[1] == "has")
 
 
-def _words(field: str, words: tuple[str, ...]) -> tuple[str, ...]:
+def _words(field: str, words: tuple[str, ...] | str) -> tuple[str, ...]:
     if isinstance(words, str):
         raise ValueError(f"infos.{field} is a tuple of words, not the text {words!r}; write {tuple(words.split())!r}")
     for word in words:
-        if not isinstance(word, str) or not word or word.split() != [word]:
+        if not word or word.split() != [word]:
             raise ValueError(f"infos.{field} is a tuple of words; {word!r} is no single word")
     return tuple(words)
 

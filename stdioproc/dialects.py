@@ -43,9 +43,7 @@ class Dialect:
 
 
 #: The user's draft (seed 002): seven operations, and two keysets each way for every one of them.
-STDIOPROC = Dialect(
-    "stdioproc", operations=OPERATIONS, requests_with_data=OPERATIONS, replies_with_data=OPERATIONS
-)
+STDIOPROC = Dialect("stdioproc", operations=OPERATIONS, requests_with_data=OPERATIONS, replies_with_data=OPERATIONS)
 
 #: What Elektra released from 0.9.9 to 0.11 (facts 7.2, 7.3).
 PROCESS = Dialect(

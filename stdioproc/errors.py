@@ -25,8 +25,8 @@ class RemoteProtocolError(ProtocolError):
 class ElektraError(Exception):
     """An error as Elektra reports it. Raise one of the classes below in a plugin: ValidationSemantic("what is wrong").
 
-    `module`, `file` and `line` are filled in by `serve` where they are not given; `mountpoint` and `configfile` are what a
-    host read back.
+    `module`, `file` and `line` are filled in by `serve` where they are not given; `mountpoint` and `configfile` are
+    what a host read back.
     """
 
     number = "C01310"
@@ -153,7 +153,9 @@ def get_warnings(parent: Key) -> list[ElektraError]:
 
 
 def complete_error(parent: Key, default: ElektraError) -> None:
-    """Fill in what a child's error leaves out: all of it from `default`, or single fields (Elektra would print them empty)."""
+    """Fill in what a child's error leaves out: all of it from `default`, or single fields (Elektra would print
+    them empty).
+    """
     if "error" not in parent.meta:
         set_error(parent, default)
         return
@@ -170,11 +172,14 @@ def complete_error(parent: Key, default: ElektraError) -> None:
 def merge_metadata(parent: Key, returned: Key, *, failed: bool) -> None:
     """Take the metadata of the parent key that a child returned into the one that it was sent (protocol.md, States).
 
-    Nothing that was there is lost: warnings are added to those of before, an error of before stays the error, and metadata that
-    the child left out stays. An error that a child set although it did not answer `error` becomes a warning.
+    Nothing that was there is lost: warnings are added to those of before, an error of before stays the error, and
+    metadata that the child left out stays. An error that a child set although it did not answer `error` becomes a
+    warning.
     """
     before, after = _warning_fields(parent), _warning_fields(returned)
-    new = after[len(before) :] if after[: len(before)] == before else [fields for fields in after if fields not in before]
+    new = (
+        after[len(before) :] if after[: len(before)] == before else [fields for fields in after if fields not in before]
+    )
     for fields in new:
         _append_warning(parent, fields)
     had_error = "error" in parent.meta

@@ -1,7 +1,7 @@
 """Who may say what when: one table for both roles.
 
-An event has one sender, so a state needs no role: what the host may send in a state is what the child may receive in it. A
-(state, event) that is not in the table is an error of whoever sent it. This file knows neither bytes nor keys.
+An event has one sender, so a state needs no role: what the host may send in a state is what the child may receive in
+it. A (state, event) that is not in the table is an error of whoever sent it. This file knows neither bytes nor keys.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Signal(Enum):
     HOST_EOF = "the end of the host's side"
     ACK = "ACK of a child that has open"
     ACK_WITHOUT_OPEN = "ACK of a child that has no open"
-    REPLY = "success or noupdate"
-    REPLY_ERROR = "error"
+    REPLY = "the answer success or noupdate"
+    REPLY_ERROR = "the answer error"
     CHILD_EOF = "the end of the child's side"
 
 
@@ -56,9 +56,7 @@ REQUESTS = {
     for signal in (Signal.OPEN, Signal.GET, Signal.SET, Signal.COMMIT, Signal.ERROR, Signal.CHECKCONF, Signal.CLOSE)
 }
 
-SENT_BY_CHILD = frozenset(
-    (Signal.ACK, Signal.ACK_WITHOUT_OPEN, Signal.REPLY, Signal.REPLY_ERROR, Signal.CHILD_EOF)
-)
+SENT_BY_CHILD = frozenset((Signal.ACK, Signal.ACK_WITHOUT_OPEN, Signal.REPLY, Signal.REPLY_ERROR, Signal.CHILD_EOF))
 
 
 def sender(signal: Signal) -> Role:
@@ -118,7 +116,9 @@ def mermaid() -> str:
         if signal not in (Signal.HOST_EOF, Signal.CHILD_EOF):
             arrows.setdefault((state, target), []).append(signal.value)
     lines += [f"    {state.name} --> {target.name}: {', '.join(words)}" for (state, target), words in arrows.items()]
-    ends = sorted({state.name for state, signal in TRANSITIONS if signal is Signal.CHILD_EOF and state is not State.CLOSED})
+    ends = sorted(
+        {state.name for state, signal in TRANSITIONS if signal is Signal.CHILD_EOF and state is not State.CLOSED}
+    )
     lines += [f"    {name} --> CLOSED: end of a stream" for name in ends]
     lines += ["    CLOSED --> [*]"]
     return "\n".join(lines) + "\n"

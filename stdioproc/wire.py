@@ -1,7 +1,7 @@
 """Messages as bytes: what each event looks like, and how it is read from bytes that arrive in any pieces.
 
-Readers are generators: they yield while bytes are missing and return the event. They raise RemoteProtocolError for what the
-peer should not have sent; the order of messages is not theirs to judge (state.py).
+Readers are generators: they yield while bytes are missing and return the event. They raise RemoteProtocolError for
+what the peer should not have sent; the order of messages is not theirs to judge (state.py).
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ def read_init(source: Input) -> Reader:
         if line == dialect.init.encode():
             return Init(dialect)
     wanted = " or ".join(repr(dialect.init) for dialect in DIALECTS.values())
-    raise RemoteProtocolError(f"expected {wanted}, found {shown(line)}; this program is a plugin, to be started by its host")
+    raise RemoteProtocolError(
+        f"expected {wanted}, found {shown(line)}; this program is a plugin, to be started by its host"
+    )
 
 
 def read_request(source: Input, dialect: Dialect) -> Reader:

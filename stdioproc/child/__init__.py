@@ -15,7 +15,8 @@
     if __name__ == "__main__":
         serve(Upper)
 
-Importing this is part of every start of a child: nothing here may import lark, subprocess, asyncio, typing or dataclasses.
+Importing this is part of every start of a child: nothing here may import lark, subprocess, asyncio, typing or
+dataclasses.
 """
 
 from dumpfmt import Key, KeySet

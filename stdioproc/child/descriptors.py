@@ -1,4 +1,6 @@
-"""Descriptors 0 and 1 become the protocol's alone, so that no print, no C `puts` and no subprocess can break the wire."""
+"""Descriptors 0 and 1 become the protocol's alone, so that no print, no C `puts` and no subprocess can break the
+wire.
+"""
 
 from __future__ import annotations
 

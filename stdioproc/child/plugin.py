@@ -20,8 +20,8 @@ class Plugin:
         def checkconf(self, config: KeySet, parent: Key): ...
         def close(self, parent: Key): ...
 
-    Each changes its keyset and `parent` in place and returns a Status, 1, 0 or -1, or nothing for SUCCESS. What it raises
-    becomes an Elektra error on `parent`: raise a class of stdioproc.errors to choose which.
+    Each changes its keyset and `parent` in place and returns a Status, 1, 0 or -1, or nothing for SUCCESS. What it
+    raises becomes an Elektra error on `parent`: raise a class of stdioproc.errors to choose which.
     """
 
     #: The name of the module in errors; one part of a key name. Empty: the name of the class in lower case.

@@ -52,8 +52,9 @@ def serve(plugin: type[Plugin], argv: list[str] | None = None, *, parser: Parser
     With `--elektra-spec` as the first argument the plugin's specification is written instead, for Elektra's specload.
     `argv` are the arguments, the program's name first (sys.argv when None).
 
-    Exit status: 0 after TERMINATE or at the end of input; 74 when the host went away with the plugin still open; 76 when it
-    broke the protocol; 78 when the class is no proper plugin. `close` has run once in each case where `open` had.
+    Exit status: 0 after TERMINATE or at the end of input; 74 when the host went away with the plugin still open; 76
+    when it broke the protocol; 78 when the class is no proper plugin. `close` has run once in each case where `open`
+    had.
     """
     argv = sys.argv if argv is None else argv
     try:

@@ -1,9 +1,9 @@
 """What runs plugins in child processes.
 
-    from stdioproc.host import PluginProcess
+from stdioproc.host import PluginProcess
 
-    with PluginProcess(["/usr/bin/pluginproc", "--load-plugin", "toml"]) as plugin:
-        status = plugin.get(keyset, parent)
+with PluginProcess(["/usr/bin/pluginproc", "--load-plugin", "toml"]) as plugin:
+    status = plugin.get(keyset, parent)
 """
 
 from stdioproc.events import Status

@@ -1,7 +1,7 @@
 """The configuration of a mounted plugin: the table in docs/protocol.md, read strictly.
 
-Keys are looked up cascading, so `user:/` (what stands behind the plugin's name in a mount line) comes before `system:/` (what was
-given with `-c`).
+Keys are looked up cascading, so `user:/` (what stands behind the plugin's name in a mount line) comes before
+`system:/` (what was given with `-c`).
 """
 
 from __future__ import annotations
@@ -154,12 +154,15 @@ def _refuse_unknown(config: KeySet) -> None:
             if parse_array_index(rest) is None:
                 raise ConfigError(key.name, f"is no element of an array; elements are {first}/#0, {first}/#1 and so on")
             continue
-        raise ConfigError(key.name, f"is not known to stdioproc{_suggestion(path)}; keys for the program itself belong below config/")
+        raise ConfigError(
+            key.name, f"is not known to stdioproc{_suggestion(path)}; keys for the program itself belong below config/"
+        )
     for name in _LATER:
         found = _find(config, name)
         if found is not None:
             raise ConfigError(
-                found.name, "is not available in this version, and running without what it asks for could do harm; remove it"
+                found.name,
+                "is not available in this version, and running without what it asks for could do harm; remove it",
             )
 
 
@@ -213,7 +216,9 @@ def _check_root(root: Key, name: str, count: int) -> None:
     hint = f"write {name}={right}, or leave {name} out" if right else f"leave {name} out, or give {name}/#0"
     if last and parse_array_index(last) is None:
         raise ConfigError(root.name, f"must be the last index of the array, such as #1 or #_10, not {last!r}; {hint}")
-    raise ConfigError(root.name, f"says that the last element is {last or 'none'}, but there are {count} elements; {hint}")
+    raise ConfigError(
+        root.name, f"says that the last element is {last or 'none'}, but there are {count} elements; {hint}"
+    )
 
 
 def _environment(config: KeySet) -> dict[str, str]:
@@ -222,7 +227,9 @@ def _environment(config: KeySet) -> dict[str, str]:
         name, equals, value = entry.partition("=")
         key = f"env/{array_index(index)}"
         if not equals or not name:
-            raise ConfigError(key, f"must read NAME=value, not {entry!r}; to hand a variable of the host on, use copyenv/#0=NAME")
+            raise ConfigError(
+                key, f"must read NAME=value, not {entry!r}; to hand a variable of the host on, use copyenv/#0=NAME"
+            )
         if name in env:
             raise ConfigError(key, f"sets {name} a second time; give it once")
         env[name] = value
@@ -234,7 +241,8 @@ def _copied_names(config: KeySet) -> tuple[str, ...]:
     for index, name in enumerate(names):
         if not name or "=" in name:
             raise ConfigError(
-                f"copyenv/{array_index(index)}", f"must be the name of an environment variable, not {name!r}; to set one, use env/#"
+                f"copyenv/{array_index(index)}",
+                f"must be the name of an environment variable, not {name!r}; to set one, use env/#",
             )
     return names
 

@@ -11,8 +11,8 @@ from stdioproc.errors import ProtocolError
 from stdioproc.events import Terminate
 from stdioproc.host.pump import Deadline, Pump, is_gone, sigpipe_blocked
 
-#: Seconds that a child of the released dialect has between TERMINATE and SIGTERM; released hosts give it none, and its Java
-#: child never understands TERMINATE and spins when its stdin ends (facts 7.4, 7.5).
+#: Seconds that a child of the released dialect has between TERMINATE and SIGTERM; released hosts give it none, and
+#: its Java child never understands TERMINATE and spins when its stdin ends (facts 7.4, 7.5).
 PROCESS_GRACE = 0.1
 #: Seconds for the system to deliver SIGKILL. What is not dead then hangs in the kernel, and its parent cannot help it.
 KILL_WAIT = 5.0
@@ -61,7 +61,7 @@ def end(pump: Pump, connection: Connection, timeout: float | None) -> Ending:
         if not released:
             child.close("stdin")
         if not asked:
-            wait = 0.0  # it could not be asked, or did not deserve it
+            wait: float | None = 0.0  # it could not be asked, or did not deserve it
         elif released:
             wait = PROCESS_GRACE if timeout is None else min(PROCESS_GRACE, timeout)
         else:

@@ -181,7 +181,10 @@ class PluginProcess:
         try:
             if connection.state is State.OPENED and self._opened_with is not None and "close" in self.operations:
                 self._exchange(
-                    connection, Request("close", self._opened_with.copy(), KeySet()), self._close_timeout, end_on_error=False
+                    connection,
+                    Request("close", self._opened_with.copy(), KeySet()),
+                    self._close_timeout,
+                    end_on_error=False,
                 )
         except PluginProcessError:
             pass  # what is left of it is ended now
@@ -237,7 +240,9 @@ class PluginProcess:
             complete_error(
                 parent,
                 Interface(
-                    f"{self.program} answered 'error' to {operation} without saying why", module=self.name, file=self.program
+                    f"{self.program} answered 'error' to {operation} without saying why",
+                    module=self.name,
+                    file=self.program,
                 ),
             )
         return reply
@@ -303,7 +308,9 @@ class PluginProcess:
         try:
             child = spawn(self.argv, env | self._env)
         except OSError as error:
-            raise PluginStartError(self.program, "start", explain(self.program, error), elapsed=deadline.elapsed) from error
+            raise PluginStartError(
+                self.program, "start", explain(self.program, error), elapsed=deadline.elapsed
+            ) from error
         self._pump = Pump(child, self._on_stderr)
         self._owner = os.getpid()
         self.ending = None
@@ -374,7 +381,11 @@ class PluginProcess:
             if phase == "handshake" and len(self._dialects) > 1:
                 hint = "; a program that waits for the released protocol needs protocol=process"
             raise self._failed(
-                PluginTimeout, phase, f"no complete answer within {deadline.timeout:g} s{hint}", deadline, end_child=end_on_error
+                PluginTimeout,
+                phase,
+                f"no complete answer within {deadline.timeout:g} s{hint}",
+                deadline,
+                end_child=end_on_error,
             ) from None
 
     def _failed(
@@ -408,5 +419,3 @@ class PluginProcess:
             self._pump.child.close("stdin", "stdout", "stderr", "pidfd")
         self._pump = self._connection = None
         self._starts = []
-
-

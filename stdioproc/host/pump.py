@@ -1,7 +1,7 @@
 """Talking to a child: writing and reading at once, with a deadline, its stderr drained all the while. No threads.
 
-A message is never written whole before something is read, so neither side can block the other for good; what is kept of stderr
-has a bound.
+A message is never written whole before something is read, so neither side can block the other for good; what is kept
+of stderr has a bound.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ class Pump:
         return True
 
     def stray_output(self, connection: Connection) -> None:
-        """Take what the child wrote without being asked; `connection` then refuses it. Raises ChildGone when it has ended."""
+        """Take what the child wrote without being asked; `connection` then refuses it. Raises ChildGone when it
+        has ended.
+        """
         for descriptor, _ in self._poll.poll(0):
             if descriptor == self.child.pidfd:
                 self.exited = True

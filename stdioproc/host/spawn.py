@@ -38,8 +38,8 @@ class Child:
 def spawn(argv: Sequence[str], env: Mapping[str, str]) -> Child:
     """Start `argv[0]`, an absolute path, without a shell.
 
-    The child gets the three pipes and no other descriptor, `env` and nothing else, default signal dispositions, an empty signal
-    mask, and a session (so a process group) of its own. Raises OSError; `explain` says why.
+    The child gets the three pipes and no other descriptor, `env` and nothing else, default signal dispositions, an
+    empty signal mask, and a session (so a process group) of its own. Raises OSError; `explain` says why.
     """
     opened: list[int] = []
     try:
@@ -98,7 +98,9 @@ def explain(program: str, error: OSError) -> str:
         interpreter = _interpreter(program)
         if interpreter:
             return f"its first line names the interpreter {shown(interpreter)}, which cannot be executed"
-        return "permission denied: a directory on the way to it cannot be searched, or its file system forbids execution"
+        return (
+            "permission denied: a directory on the way to it cannot be searched, or its file system forbids execution"
+        )
     if error.errno == errno.ENOEXEC:
         return "it is neither a program for this machine nor a script whose first line names an interpreter (#!…)"
     return f"cannot be started: {error.strerror}"

@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh machine with Python, make and a C compiler: `make demo` and `make test`.
+# Each installs what it needs into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint types unit test-slow bench format clean
+
+demo: $(STAMP)
+	$(BIN)/stdioproc demo
+
+test: lint types unit
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+unit: $(STAMP)
+	$(BIN)/python -bb -m pytest -m "not slow" --cov --cov-report=term
+
+test-slow: $(STAMP)
+	$(BIN)/python -bb -m pytest -m slow
+
+bench: $(STAMP)
+	$(BIN)/python bench/codec.py
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# editable_mode=compat is a plain path entry: the other kind imports a finder into every Python that starts, children included.
+$(STAMP): pyproject.toml requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check setuptools wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+		--config-settings editable_mode=compat --editable '.[testing]' --requirement requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

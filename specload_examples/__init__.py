@@ -1,0 +1,1 @@
+"""Plugins to run, to read and to start from: one file each."""
