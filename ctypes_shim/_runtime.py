@@ -6,26 +6,38 @@ environment, signals or working directory, and no exception leaves it.
 
 from __future__ import annotations
 
-import sys
+import _thread
+from collections.abc import Mapping
+
+from ctypes_shim.contract import ContractCache, ContractError
+from dumpfmt import DumpError, Key, KeySet, dumps, loads
+from stdioproc.errors import (
+    ElektraError,
+    Installation,
+    Interface,
+    Internal,
+    OutOfMemory,
+    PluginMisbehavior,
+    Resource,
+    add_warning,
+    get_warnings,
+    set_error,
+)
+from stdioproc.host import PluginProcess, PluginProcessError, Status
+from stdioproc.host.config import ConfigError, PluginConfig
 
 TYPE_CHECKING = False  # without importing typing: every kdb command that uses a mountpoint pays for what is imported here
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from typing import Any
-
-    from dumpfmt import KeySet
-    from stdioproc.contract import Contract
-    from stdioproc.host import PluginProcess
-    from stdioproc.host.config import PluginConfig
 
 #: Must be the number in csrc/bridge.h: a library of another build would be read wrongly.
 BRIDGE_VERSION = 1
 
-START, CALL, CONTRACT, CHECKCONF, END, FORGET = 1, 2, 3, 4, 5, 6
-SUCCESS, NO_UPDATE, ERROR = 1, 0, -1
+MODULE = "stdioproc"
 
-_ffi: Any
-_lib: Any
+_ffi: Any = None
+_lib: Any = None
 
 
 def attach(ffi: Any, lib: Any) -> None:
@@ -40,10 +52,256 @@ def _quiet(kind: object, error: object, trace: object) -> None:
     """Without it cffi prints a traceback to the host's standard error; the C side reports the failure itself."""
 
 
+class HostEnvironment(Mapping[str, str]):
+    """The environment of the host as it is now. os.environ is a copy from when Python started, which may be long ago."""
+
+    def __getitem__(self, name: str) -> str:
+        value = _lib.getenv(name.encode("utf-8", "surrogateescape"))
+        if value == _ffi.NULL:
+            raise KeyError(name)
+        return bytes(_ffi.string(value)).decode("utf-8", "surrogateescape")
+
+    def __iter__(self) -> Iterator[str]:
+        raise TypeError("only single variables are looked up")
+
+    def __len__(self) -> int:
+        raise TypeError("only single variables are looked up")
+
+
+class Instance:
+    """One opened plugin, and its child."""
+
+    def __init__(self, config: PluginConfig) -> None:
+        self.process: PluginProcess = config.process(_environ)
+        self.config = config
+        self.name = MODULE
+        self._opened = False
+        self._open_parent = Key("/")
+
+    def run(self, operation: str, keyset: KeySet, parent: Key, phase: str | None) -> Status:
+        """One operation. Raises PluginProcessError."""
+        try:
+            self.start()
+            call: Callable[..., Status] = getattr(self.process, operation)
+            return call(keyset, parent, phase=phase)
+        finally:
+            self._pass_warnings_on(parent)
+
+    def start(self) -> None:
+        """Start the child and open it, the first time; later it is started and opened again when it has ended."""
+        if not self._opened:
+            self.process.start()
+            self.name = self.process.name
+            self.process.open(self._open_parent)
+            self._opened = True
+
+    def _pass_warnings_on(self, parent: Key) -> None:
+        """Opening happens late, so that what it warns of belongs to the operation that caused it."""
+        for warning in get_warnings(self._open_parent):
+            add_warning(parent, warning)
+        self._open_parent.meta.clear()
+
+
+_environ = HostEnvironment()
+_instances: dict[int, Instance] = {}
+_contracts = ContractCache()
+_replies: dict[int, list[Any]] = {}
+_last = 0
+
+
+def _next_number() -> int:
+    """A number that is given once; only called with the interpreter lock held, and there is no switch inside."""
+    global _last
+    _last += 1
+    return _last
+
+
+# --- requests
+
+
 def _on_request(request: Any, reply: Any) -> int:
-    print("request", request.kind, file=sys.stderr)
-    return -1
+    kept: list[Any] = []
+    reply.token = _next_number()
+    _replies[reply.token] = kept
+    reply.status = Status.ERROR
+    try:
+        _HANDLERS[request.kind](request, reply, kept)
+    except BaseException as error:  # nothing may leave: there is C code above
+        _put_error(reply, kept, _as_elektra_error(error))
+        _drop_instance(request.instance)
+        if isinstance(error, KeyboardInterrupt):
+            _thread.interrupt_main()  # a host that is Python itself gets its Ctrl-C after all
+    return 0
 
 
 def _on_release(token: int) -> None:
-    pass
+    _replies.pop(token, None)
+
+
+def _start(request: Any, reply: Any, kept: list[Any]) -> None:
+    try:
+        instance = _instance(request, reply)
+        instance.start()
+        reply.status = Status.SUCCESS
+    except (ConfigError, PluginProcessError) as error:
+        _put_error(reply, kept, _as_elektra_error(error))
+
+
+def _call(request: Any, reply: Any, kept: list[Any]) -> None:
+    parent = _parent(request)
+    operation = bytes(_ffi.string(request.operation)).decode()
+    phase = bytes(_ffi.string(request.phase)).decode() if request.phase != _ffi.NULL else None
+    status, module, keyset = Status.ERROR, MODULE, KeySet()
+    try:
+        instance = _instance(request, reply)
+        module = instance.name
+        keyset = loads(_bytes(request.data), limits=instance.config.limits)
+        status = instance.run(operation, keyset, parent, phase)
+        module = instance.name
+    except (ConfigError, DumpError, PluginProcessError) as error:
+        _set_error(parent, _as_elektra_error(error), module)
+    reply.status = status
+    _keep(reply.module, kept, module.encode("utf-8", "surrogateescape"))
+    _keep(reply.parent, kept, dumps(KeySet([parent])))
+    if status is Status.SUCCESS:
+        _keep(reply.data, kept, dumps(keyset))
+
+
+def _contract(request: Any, reply: Any, kept: list[Any]) -> None:
+    try:
+        config = PluginConfig.from_keyset(loads(_bytes(request.config)))
+        contract = _contracts.ask(config, _environ)
+        _keep(reply.data, kept, dumps(contract.keyset()))
+        reply.status = Status.SUCCESS
+    except (ConfigError, DumpError, PluginProcessError, ContractError) as error:
+        _put_error(reply, kept, _as_elektra_error(error))
+
+
+def _checkconf(request: Any, reply: Any, kept: list[Any]) -> None:
+    parent = _parent(request)
+    keyset = loads(_bytes(request.config))
+    module = MODULE
+    status = Status.ERROR
+    try:
+        config = PluginConfig.from_keyset(keyset)
+        contract = _contracts.ask(config, _environ)
+        module = contract.name
+        problem = contract.mount_problem()
+        if problem:
+            raise ContractError(problem)
+        status = check_configuration(config, contract.operations, contract.dialect, keyset, parent)
+    except (ConfigError, DumpError, PluginProcessError, ContractError) as error:
+        _set_error(parent, _as_elektra_error(error), module)
+    reply.status = status
+    _keep(reply.module, kept, module.encode("utf-8", "surrogateescape"))
+    _keep(reply.parent, kept, dumps(KeySet([parent])))
+    if status is Status.SUCCESS:
+        _keep(reply.data, kept, dumps(keyset))
+
+
+def check_configuration(
+    config: PluginConfig, operations: frozenset[str], dialect: str, keyset: KeySet, parent: Key
+) -> Status:
+    """Let the program check its configuration, and note the dialect that it speaks. Raises PluginProcessError.
+
+    SUCCESS when `keyset` was changed, ERROR with the reason on `parent`, else NO_UPDATE.
+    """
+    status = Status.NO_UPDATE
+    if "checkconf" in operations:
+        process = config.process(_environ if _lib is not None else None, dialect)
+        try:
+            status = process.checkconf(keyset, parent)
+        finally:
+            process.end()
+    if status is not Status.ERROR and config.protocol == "auto":
+        keyset.append(Key("user:/protocol", dialect))
+        status = Status.SUCCESS
+    return status
+
+
+def _end(request: Any, reply: Any, kept: list[Any]) -> None:
+    _drop_instance(request.instance)
+    reply.status = Status.SUCCESS
+
+
+_HANDLERS = {1: _start, 2: _call, 3: _contract, 4: _checkconf, 5: _end}
+
+
+# --- instances
+
+
+def _instance(request: Any, reply: Any) -> Instance:
+    instance = _instances.get(request.instance)
+    number = request.instance
+    if instance is None:
+        instance = Instance(PluginConfig.from_keyset(loads(_bytes(request.config))))
+        number = _next_number()
+        _instances[number] = instance
+    reply.instance = number
+    return instance
+
+
+def _drop_instance(number: int) -> None:
+    instance = _instances.pop(number, None)
+    if instance is not None:
+        try:
+            instance.process.end()
+        except BaseException:  # it is given up anyway, and there is nobody to tell
+            pass
+
+
+# --- errors
+
+
+def _as_elektra_error(error: BaseException) -> ElektraError:
+    if isinstance(error, PluginProcessError):
+        return error.elektra_error()
+    if isinstance(error, ConfigError):
+        return Installation(str(error))
+    if isinstance(error, ContractError):
+        return PluginMisbehavior(str(error))
+    if isinstance(error, DumpError):
+        return Interface(f"these keys cannot be handed to the program: {error}")
+    if isinstance(error, MemoryError):
+        return OutOfMemory("out of memory")
+    if isinstance(error, KeyboardInterrupt):
+        return Resource("interrupted")
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace is not None else ""
+    return Internal(f"a bug in stdioproc: {type(error).__name__}: {error}{where}; please report it")
+
+
+def _set_error(parent: Key, error: ElektraError, module: str) -> None:
+    if not error.module:
+        error.module = module
+    set_error(parent, error)
+
+
+def _put_error(reply: Any, kept: list[Any], error: ElektraError) -> None:
+    """For requests without a parent key, and when everything else has failed."""
+    reply.status = Status.ERROR
+    _keep(reply.number, kept, error.number.encode())
+    _keep(reply.reason, kept, error.reason.encode("utf-8", "surrogateescape"))
+    if error.module:
+        _keep(reply.module, kept, error.module.encode("utf-8", "surrogateescape"))
+
+
+# --- bytes
+
+
+def _bytes(field: Any) -> bytes:
+    return bytes(_ffi.buffer(field.data, field.size)) if field.size else b""
+
+
+def _parent(request: Any) -> Key:
+    return loads(_bytes(request.parent))[0]
+
+
+def _keep(field: Any, kept: list[Any], data: bytes) -> None:
+    """Point a field of the reply at `data`, which lives until the reply is released."""
+    view = _ffi.from_buffer(data)
+    kept.append(view)
+    field.data = view
+    field.size = len(data)

@@ -27,8 +27,7 @@ enum stdioproc_request_kind
     STDIOPROC_CALL = 2,      /* one operation; with config when the instance does not exist yet */
     STDIOPROC_CONTRACT = 3,  /* config: the contract of its program comes back as data */
     STDIOPROC_CHECKCONF = 4, /* config, parent: the configuration, maybe changed, comes back as data */
-    STDIOPROC_END = 5,       /* ends the child of the instance and the instance */
-    STDIOPROC_FORGET = 6     /* drops the instance of the process that this one was forked from; its child is not touched */
+    STDIOPROC_END = 5        /* ends the instance and its child; after a fork the child is the other process's and stays */
 };
 
 struct stdioproc_request

@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -168,6 +169,39 @@ static void after_fork_in_child (void)
     pthread_mutex_unlock (&lock);
 }
 
+/* ---- signals of the host ---- */
+
+/*
+ * Importing Python's signal module takes SIGINT over, whatever the configuration says: Ctrl-C would no longer end the host. So all
+ * dispositions are put back as they were. Until then signals wait.
+ */
+struct signals
+{
+    sigset_t mask;
+    struct sigaction actions[NSIG];
+    bool known[NSIG];
+};
+
+static void signals_save (struct signals * signals)
+{
+    sigset_t all;
+    sigfillset (&all);
+    pthread_sigmask (SIG_BLOCK, &all, &signals->mask);
+    for (int number = 1; number < NSIG; ++number)
+        signals->known[number] = sigaction (number, NULL, &signals->actions[number]) == 0;
+}
+
+static void signals_restore (const struct signals * signals)
+{
+    for (int number = 1; number < NSIG; ++number)
+    {
+        struct sigaction now;
+        if (!signals->known[number] || sigaction (number, NULL, &now) != 0) continue;
+        if (now.sa_handler != signals->actions[number].sa_handler) sigaction (number, &signals->actions[number], NULL);
+    }
+    pthread_sigmask (SIG_SETMASK, &signals->mask, NULL);
+}
+
 /* ---- start ---- */
 
 /* The error that Python has raised, as text. */
@@ -227,11 +261,8 @@ static void interpreter_ends (void)
     state = ENDED;
 }
 
-static bool boot (char * why, size_t why_size)
+static bool boot_python (char * why, size_t why_size)
 {
-    if (!check_version (why, why_size) || !check_baked (why, why_size)) return false;
-    make_libpython_global ();
-    owns_interpreter = !Py_IsInitialized ();
     if (owns_interpreter)
     {
         if (!start_python (why, why_size)) return false;
@@ -242,10 +273,21 @@ static bool boot (char * why, size_t why_size)
     if (imported) Py_AtExit (interpreter_ends);
     PyGILState_Release (gil);
     if (!imported) return false;
-    if (stdioproc_cffi_start () != 0)
-        return fail (why, why_size, "Python at %s cannot attach this plugin (its standard error says why); %s", BAKED_EXECUTABLE, REBUILD);
-    pthread_atfork (before_fork, after_fork_in_parent, after_fork_in_child);
-    return true;
+    if (stdioproc_cffi_start () == 0) return true;
+    return fail (why, why_size, "Python at %s cannot attach this plugin (its standard error says why); %s", BAKED_EXECUTABLE, REBUILD);
+}
+
+static bool boot (char * why, size_t why_size)
+{
+    struct signals signals;
+    if (!check_version (why, why_size) || !check_baked (why, why_size)) return false;
+    make_libpython_global ();
+    owns_interpreter = !Py_IsInitialized ();
+    if (owns_interpreter) signals_save (&signals);
+    bool good = boot_python (why, why_size);
+    if (owns_interpreter) signals_restore (&signals);
+    if (good) pthread_atfork (before_fork, after_fork_in_parent, after_fork_in_child);
+    return good;
 }
 
 static bool ensure_running (char * why, size_t why_size)

@@ -17,8 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 /* Must be the NAME of the library file: Elektra's tools ask for the contract below it, and KDB opens by it. */
 #define PLUGIN_NAME "stdioproc"
@@ -36,7 +34,6 @@ typedef void (*any_function) (void);
 /* One opened plugin. Made at the first operation, so that opening cannot fail. */
 struct instance
 {
-    pid_t owner;     /* the process that started the child; a forked copy of the host must not use it */
     uint64_t remote; /* what the embedding library calls it; 0: not known there */
     struct dump_buffer config;
     struct dump_buffer parent;
@@ -139,16 +136,6 @@ static bool report_reply (Key * parent, const struct stdioproc_reply * reply, in
 
 /* ---- instances ---- */
 
-static void forget (struct instance * instance)
-{
-    char why[REASON_SIZE];
-    struct stdioproc_reply reply;
-    struct stdioproc_request request = { .kind = STDIOPROC_FORGET, .instance = instance->remote };
-    const struct stdioproc_bridge * bridge = send_request (&request, &reply, why, sizeof (why));
-    if (bridge) release_reply (bridge, &reply);
-    instance->remote = 0;
-}
-
 static struct instance * instance_of (Plugin * handle)
 {
     struct instance * instance = elektraPluginGetData (handle);
@@ -158,8 +145,6 @@ static struct instance * instance_of (Plugin * handle)
         if (!instance) return NULL;
         elektraPluginSetData (handle, instance);
     }
-    if (instance->remote && instance->owner != getpid ()) forget (instance);
-    instance->owner = getpid ();
     return instance;
 }
 
@@ -582,11 +567,7 @@ EXPORTED int elektraStdprocioClose (Plugin * handle, Key * errorKey)
     struct stdioproc_reply reply;
     struct instance * instance = elektraPluginGetData (handle);
     if (!instance) return ELEKTRA_PLUGIN_STATUS_SUCCESS;
-    if (instance->remote && instance->owner != getpid ())
-    {
-        forget (instance);
-    }
-    else if (instance->remote)
+    if (instance->remote)
     {
         struct stdioproc_request request = { .kind = STDIOPROC_END, .instance = instance->remote };
         const struct stdioproc_bridge * bridge = send_request (&request, &reply, why, sizeof (why));

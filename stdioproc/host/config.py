@@ -6,24 +6,19 @@ Keys are looked up cascading, so `user:/` (what stands behind the plugin's name 
 
 from __future__ import annotations
 
+import os
+
 from dumpfmt import Key, KeySet, Limits, Namespace
 from dumpfmt.names import array_index, parse_array_index
+from stdioproc.host.process import CLOSE_TIMEOUT, OPERATION_TIMEOUT, START_TIMEOUT, PluginProcess
+from stdioproc.wire import LINE_LIMIT
 
 TYPE_CHECKING = False  # without importing typing, which the start of a host would pay for
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stdioproc.host import PluginProcess
-
 PROTOCOLS = ("auto", "stdioproc", "process")
 STARTS = ("lazy", "eager")
-
-#: Seconds; None is no deadline.
-START_TIMEOUT = 5.0
-OPERATION_TIMEOUT = 60.0
-CLOSE_TIMEOUT = 2.0
-#: Bytes of one line outside keysets.
-LINE_LIMIT = 4096
 
 _SINGLE = ("app", "executable", "protocol", "start")
 _ARRAYS = ("args", "env", "copyenv")
@@ -111,10 +106,6 @@ class PluginConfig:
     def process(self, environ: Mapping[str, str] | None = None, protocol: str | None = None) -> PluginProcess:
         """A PluginProcess that is not started yet. `environ` is where `copyenv` looks, the environment of this process when
         it is None; `protocol` stands in for the configured one where it is known better."""
-        import os
-
-        from stdioproc.host import PluginProcess
-
         return PluginProcess(
             [self.program, *self.args],
             config=self.config,
