@@ -56,7 +56,9 @@ class PluginProcess:
     and process when the child ends or answers something else. Timeouts are in seconds, None for no bound: `start_timeout` for
     start and handshake with all attempts, `operation_timeout` for each operation, `close_timeout` for each step of the ending.
     `restart` says whether a child that failed is started again by the next operation (open included). `on_stderr` gets what the
-    child writes to stderr, as it is read.
+    child writes to stderr, as it is read. `on_wire` gets "P>" and the bytes that were written to the child, or "C>" and those
+    that were read from it, in the pieces in which the system took and gave them (all but TERMINATE); what it raises comes out
+    of the operation.
 
     Entering the block starts the child and opens it; leaving it closes and ends the child, and never raises for how it ended.
     Operations change keyset and parent in place, and return a Status: ERROR with the reason in the parent's metadata. A child
@@ -82,6 +84,7 @@ class PluginProcess:
         limits: Limits = DEFAULT_LIMITS,
         line_limit: int = LINE_LIMIT,
         on_stderr: Callable[[bytes], None] | None = None,
+        on_wire: Callable[[str, bytes], None] | None = None,
     ) -> None:
         if isinstance(argv, str) or not argv or not os.path.isabs(argv[0]):
             raise ValueError(f"argv is a list that begins with the absolute path of a program, not {argv!r}")
@@ -101,6 +104,7 @@ class PluginProcess:
         self._limits = limits
         self._line_limit = line_limit
         self._on_stderr = on_stderr
+        self._on_wire = on_wire
 
         self.ending: Ending | None = None
         self._pump: Pump | None = None
@@ -311,7 +315,7 @@ class PluginProcess:
             raise PluginStartError(
                 self.program, "start", explain(self.program, error), elapsed=deadline.elapsed
             ) from error
-        self._pump = Pump(child, self._on_stderr)
+        self._pump = Pump(child, self._on_stderr, self._on_wire)
         self._owner = os.getpid()
         self.ending = None
         connection = self._connection = Connection(

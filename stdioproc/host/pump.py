@@ -63,11 +63,17 @@ class ChildGone(Exception):
 class Pump:
     """The pipes of one child."""
 
-    def __init__(self, child: Child, on_stderr: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self,
+        child: Child,
+        on_stderr: Callable[[bytes], None] | None = None,
+        on_wire: Callable[[str, bytes], None] | None = None,
+    ) -> None:
         self.child = child
         self.exited = False  # the process is over (and waits for being reaped)
         self.stderr_tail = b""
         self._on_stderr = on_stderr
+        self._on_wire = on_wire
         self._read_size = _READ_SIZE
         self._poll = select.poll()
         self._poll.register(child.stdout, select.POLLIN)
@@ -161,12 +167,15 @@ class Pump:
         """Write what the pipe takes; what is left. Raises ChildGone when the child no longer reads."""
         while data:
             try:
-                data = data[os.write(self.child.stdin, data) :]
+                written = os.write(self.child.stdin, data)
             except BlockingIOError:
                 break
             except BrokenPipeError:
                 self._settle()
                 raise ChildGone("it ended" if self.exited else "it closed its stdin, so it cannot be asked") from None
+            if self._on_wire is not None:
+                self._on_wire("P>", bytes(data[:written]))
+            data = data[written:]
         return data
 
     def _read(self, descriptor: int) -> bytes | None:
@@ -177,6 +186,8 @@ class Pump:
             return None
         if len(data) == self._read_size and self._read_size < _READ_SIZE_MAX:
             self._read_size *= 2
+        if self._on_wire is not None and data and descriptor == self.child.stdout:
+            self._on_wire("C>", data)
         return data
 
     def _read_stderr(self) -> None:
