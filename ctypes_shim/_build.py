@@ -1,7 +1,7 @@
 """The cffi part of the embedding library: the C code that lets C call the functions of `_runtime`.
 
-Only C code is made here; `build.py` compiles it. (setuptools' cffi integration cannot build an embedding library: it neither links
-libpython nor gives the file a usable name.)
+Only C code is made here; `build.py` compiles it. (setuptools' cffi integration cannot build an embedding library: it neither
+links libpython nor gives the file a usable name.)
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ def write_glue(target: Path) -> None:
 def _structures() -> str:
     """The structures of bridge.h in the form that cffi's parser reads: no comments, no preprocessor, no function pointers."""
     text = re.sub(r"/\*.*?\*/", "", (SOURCES / "bridge.h").read_text(encoding="utf-8"), flags=re.DOTALL)
-    wanted = ("struct stdioproc_bytes", "enum stdioproc_request_kind", "struct stdioproc_request", "struct stdioproc_reply")
+    wanted = (
+        "struct stdioproc_bytes",
+        "enum stdioproc_request_kind",
+        "struct stdioproc_request",
+        "struct stdioproc_reply",
+    )
     found = [re.search(rf"^{re.escape(name)}\n{{.*?^}};$", text, flags=re.DOTALL | re.MULTILINE) for name in wanted]
     return "\n".join(match.group() for match in found if match)

@@ -26,7 +26,8 @@ from stdioproc.errors import (
 from stdioproc.host import PluginProcess, PluginProcessError, Status
 from stdioproc.host.config import ConfigError, PluginConfig
 
-TYPE_CHECKING = False  # without importing typing: every kdb command that uses a mountpoint pays for what is imported here
+# Without importing typing: every kdb command that uses a mountpoint pays for what is imported here.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
@@ -188,8 +189,9 @@ def _checkconf(request: Any, reply: Any, kept: list[Any]) -> None:
         module = contract.name
         problem = contract.mount_problem()
         if problem:
-            raise ContractError(problem)
-        status = check_configuration(config, contract.operations, contract.dialect, keyset, parent)
+            _set_error(parent, Installation(problem), module)
+        else:
+            status = check_configuration(config, contract.operations, contract.dialect, keyset, parent)
     except (ConfigError, DumpError, PluginProcessError, ContractError) as error:
         _set_error(parent, _as_elektra_error(error), module)
     reply.status = status

@@ -25,6 +25,8 @@ EMBED_FILE = "stdioproc-embed.so"
 
 #: Seconds for one call of the compiler; far more than any needs.
 COMPILER_TIMEOUT = 300.0
+#: Seconds for loading the libraries once, Python's start included.
+LOAD_TIMEOUT = 30.0
 
 # No -Werror: a compiler of tomorrow may know warnings that nobody who builds today could heed. The tests build with it.
 _WARNINGS = ("-Wall", "-Wextra")
@@ -69,6 +71,34 @@ def build(output_dir: str | os.PathLike[str], flags: tuple[str, ...] = ()) -> Bu
         raise BuildError(f"cannot write the libraries to {output}: {error.strerror or error}") from error
 
 
+def check_loads(plugin: Path, embed: Path) -> str:
+    """Load both libraries in a small C host, with an environment that helps nobody, and make Python answer; what went wrong, or
+    nothing. Raises BuildError when the host cannot be compiled."""
+    compiler = find_compiler()
+    with tempfile.TemporaryDirectory(prefix="stdioproc-doctor-") as temporary:
+        work = Path(temporary)
+        for soname, names in _elektra_functions().items():
+            _build_stub(compiler, work, soname, names)
+        host = work / "host"
+        _run(compiler, *_COMMON, *_WARNINGS, "-o", str(host), str(SOURCES / "doctor_host.c"), "-ldl")
+        try:
+            done = subprocess.run(
+                [host, plugin.resolve(), embed.resolve()],
+                env={"PATH": "/usr/bin:/bin", "LD_LIBRARY_PATH": temporary},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=LOAD_TIMEOUT,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+    if done.returncode == 0:
+        return ""
+    return (done.stdout + done.stderr).strip() or f"the host ended with {done.returncode}"
+
+
 def find_compiler() -> str:
     """The C compiler: `$CC`, or the first of cc, gcc, clang. Raises BuildError with the package to install."""
     wanted = os.environ.get("CC", "").split()
@@ -87,7 +117,9 @@ def find_python_library() -> PythonLibrary:
     include = Path(sysconfig.get_path("include"))
     install = f"install it (Debian, Ubuntu: apt install python{version}-dev; Fedora: dnf install python3-devel)"
     if sys.implementation.name != "cpython":
-        raise BuildError(f"the shim embeds CPython, and this is {sys.implementation.name}; use an environment of CPython")
+        raise BuildError(
+            f"the shim embeds CPython, and this is {sys.implementation.name}; use an environment of CPython"
+        )
     if not (include / "Python.h").is_file():
         raise BuildError(f"{include / 'Python.h'} is missing: {install}")
     library = _find_libpython()
@@ -118,7 +150,20 @@ def _build_plugin(compiler: str, work: Path, flags: tuple[str, ...]) -> Path:
     target = work / PLUGIN_FILE
     sources = [str(SOURCES / name) for name in _THIN_SOURCES]
     script = f"-Wl,--version-script={SOURCES / 'exports.map'}"
-    _run(compiler, *_COMMON, *_WARNINGS, *flags, *_LINK, script, "-o", str(target), *sources, *map(str, stubs), "-pthread", "-ldl")
+    _run(
+        compiler,
+        *_COMMON,
+        *_WARNINGS,
+        *flags,
+        *_LINK,
+        script,
+        "-o",
+        str(target),
+        *sources,
+        *map(str, stubs),
+        "-pthread",
+        "-ldl",
+    )
     return target
 
 
@@ -165,10 +210,21 @@ def _baked() -> str:
     """baked.h: the environment that this library belongs to. The search path is complete, so that site needs not be imported."""
     backend = importlib.util.find_spec("_cffi_backend")
     if backend is None or backend.origin is None:
-        raise BuildError(f"the package cffi is not installed for {sys.executable}: {sys.executable} -m pip install cffi")
-    packages = [_parent_of("ctypes_shim"), _parent_of("stdioproc"), _parent_of("dumpfmt"), str(Path(backend.origin).parent)]
+        raise BuildError(
+            f"the package cffi is not installed for {sys.executable}: {sys.executable} -m pip install cffi"
+        )
+    packages = [
+        _parent_of("ctypes_shim"),
+        _parent_of("stdioproc"),
+        _parent_of("dumpfmt"),
+        str(Path(backend.origin).parent),
+    ]
     stdlib = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *_dynload()]
-    required = [os.path.join(stdlib[0], "os.py"), os.path.join(packages[0], "ctypes_shim", "_runtime.py"), backend.origin]
+    required = [
+        os.path.join(stdlib[0], "os.py"),
+        os.path.join(packages[0], "ctypes_shim", "_runtime.py"),
+        backend.origin,
+    ]
     texts = {
         "BAKED_EXECUTABLE": sys.executable,
         "BAKED_PREFIX": sys.prefix,
@@ -220,7 +276,13 @@ def _move(source: Path, output: Path) -> Path:
 def _run(*command: str) -> None:
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=COMPILER_TIMEOUT, check=False
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMPILER_TIMEOUT,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildError(f"cannot run the C compiler {command[0]}: {error}") from error

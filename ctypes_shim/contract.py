@@ -37,7 +37,9 @@ class ProgramContract:
 
     __slots__ = ("dialect", "infos", "name", "operations", "placements")
 
-    def __init__(self, program: str, name: str, dialect: str, operations: frozenset[str], infos: Mapping[str, str]) -> None:
+    def __init__(
+        self, program: str, name: str, dialect: str, operations: frozenset[str], infos: Mapping[str, str]
+    ) -> None:
         """Raises ContractError when the infos cannot be those of a plugin."""
         self.name = name
         self.dialect = dialect
@@ -47,7 +49,15 @@ class ProgramContract:
             # Released hosts never looked at these words, so programs made for them may say anything.
             words["placements"] = RELEASED_PLACEMENTS
         try:
-            checked = Infos(**words)
+            checked = Infos(
+                placements=words["placements"],
+                status=words["status"],
+                provides=words["provides"],
+                needs=words["needs"],
+                recommends=words["recommends"],
+                metadata=words["metadata"],
+                ordering=words["ordering"],
+            )
             checked.check_operations(operations)
         except ValueError as error:
             raise ContractError(f"{program} announces a contract that Elektra cannot use: {error}") from error
@@ -78,7 +88,9 @@ class ProgramContract:
     def keyset(self) -> KeySet:
         """The contract as the plugin returns it, but for the functions: `exports/get` and so on stand for those."""
         root = Key(ROOT)
-        keys = KeySet([Key(ROOT, self.name), root.join("exports"), root.join("infos", f"{self.name}, run by stdioproc")])
+        keys = KeySet(
+            [Key(ROOT, self.name), root.join("exports"), root.join("infos", f"{self.name}, run by stdioproc")]
+        )
         keys.extend(root.join("infos").child(name, text) for name, text in self.infos.items())
         mirrored = (operation for operation in _MIRRORED if operation in self.operations)
         keys.extend(root.join(f"exports/{operation}", "1") for operation in (*_ALWAYS_EXPORTED, *mirrored))
