@@ -7,6 +7,7 @@ from dumpfmt.builder import KeySetBuilder
 from dumpfmt.errors import DumpError, DumpSyntaxError, TruncatedDump
 from dumpfmt.key import Key
 from dumpfmt.keyset import KeySet
+from dumpfmt.native import native
 from dumpfmt.scan import BINARY, COMMANDS, COPYMETA, DEFAULT_LIMITS, END, HEADER, META, STRING, Limits, Scanner
 from dumpfmt.text import shown
 
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import IO, Literal, Protocol
 
-    Parser = Literal["fast", "lark"]
+    from dumpfmt._native import Scan
+
+    # "fast" is the compiled scanner where it was built, else "python"; all accept and refuse the same.
+    Parser = Literal["fast", "python", "lark"]
 
     class Grammar(Protocol):
         """Reads records from a scanner and gives them to a builder in the order that the format allows."""
@@ -81,63 +85,109 @@ class Decoder:
         """`bare_names_below`: a name without a namespace counts as below this key (the seed's contracts have such
         names).
         """
-        self._scanner = Scanner(limits)
-        self._builder = KeySetBuilder(self._scanner, _key(parent), _key(bare_names_below))
-        self._grammar: Grammar
-        if parser == "lark":
-            from dumpfmt.reference import LarkGrammar  # importing Lark costs more than a child's whole start
-
-            self._grammar = LarkGrammar(self._scanner, self._builder)
-        elif parser == "fast":
-            self._grammar = FastGrammar(self._scanner, self._builder)
-        else:
-            raise ValueError(f"parser must be 'fast' or 'lark', not {parser!r}")
+        if parser not in ("fast", "python", "lark"):
+            raise ValueError(f"parser must be 'fast', 'python' or 'lark', not {parser!r}")
+        self._parser = parser
+        self._limits = limits
+        self._parent = _key(parent)
+        self._bare_names_below = _key(bare_names_below)
+        self._keyset: KeySet | None = None
+        self._unused = b""
         self._error: DumpError | None = None
+        self._reader: _Reader | None = None  # made when it is needed
+        self._scan: Scan | None = None
+        if native is not None and parser == "fast" and parent is None and bare_names_below is None:
+            self._scan = native.Scan(limits.message, limits.name, limits.value, limits.keys)
 
     @property
     def eof(self) -> bool:
-        return self._scanner.eof
+        return self._keyset is not None
 
     @property
     def unused_data(self) -> bytes:
-        return self._scanner.unused_data
+        return self._unused
 
     def feed(self, data: bytes | bytearray | memoryview) -> KeySet | None:
         """Take `data`; the keyset when it is complete, else None. Raises DumpError."""
         if self._error is not None:
             raise self._error
-        self._scanner.feed(bytes(data))
-        try:
-            self._grammar.run()
-        except DumpError as error:
-            self._error = error
-            raise
-        return self._builder.keyset if self._scanner.eof else None
+        content = bytes(data)
+        if self._keyset is not None:
+            self._unused += content
+        elif self._scan is not None:
+            answer = self._scan.feed(content)
+            if answer > 0:
+                self._keyset, self._unused = KeySet._of_records(self._scan.records()), self._scan.unused()
+                self._scan = None
+            elif answer < 0:
+                self._explain()
+        else:
+            self._read(content)
+        return self._keyset
 
     def close(self) -> None:
         """The stream is over. Raises TruncatedDump when the keyset is not complete."""
         if self._error is not None:
             raise self._error
-        self._scanner.close()
-        if not self._scanner.eof:
-            raise self._truncated()
+        if self._keyset is None:
+            self._explain()
+            reader = self._explainer()
+            reader.scanner.close()
+            raise reader.truncated()
+
+    def _explain(self) -> None:
+        """What the compiled scanner is not sure of is read again by the one that accepts it, or says what is wrong."""
+        if self._scan is not None:
+            content, self._scan = self._scan.taken(), None
+            self._read(content)
+
+    def _explainer(self) -> _Reader:
+        if self._reader is None:
+            self._reader = _Reader(self._parser, self._limits, self._parent, self._bare_names_below)
+        return self._reader
+
+    def _read(self, content: bytes) -> None:
+        reader = self._explainer()
+        reader.scanner.feed(content)
+        try:
+            reader.grammar.run()
+        except DumpError as error:
+            self._error = error
+            raise
+        if reader.scanner.eof:
+            self._keyset, self._unused = reader.builder.keyset, reader.scanner.unused_data
 
     def _end_of_file(self) -> KeySet:
         """A file may end without `$end`, or without the line feed behind it (facts 4.3)."""
-        if self._scanner.pending in (b"$end", b"kdbOpen 2"):
-            keyset = self.feed(b"\n")
-            if keyset is not None:
-                return keyset
-        self._scanner.close()
-        if END not in self._grammar.expected():
-            raise self._truncated()
-        return self._builder.keyset
+        self._explain()
+        reader = self._explainer()
+        if reader.scanner.pending in (b"$end", b"kdbOpen 2"):
+            self._read(b"\n")
+        if self._keyset is None:
+            reader.scanner.close()
+            if END not in reader.grammar.expected():
+                raise reader.truncated()
+            self._keyset = reader.builder.keyset
+        return self._keyset
 
-    def _truncated(self) -> TruncatedDump:
-        offset = self._scanner.offset
-        return TruncatedDump(
-            offset, self._scanner.line(offset), one_of(self._grammar.expected()), "the end of the input"
-        )
+
+class _Reader:
+    """Scanner, grammar and builder of one keyset, in Python."""
+
+    def __init__(self, parser: Parser, limits: Limits, parent: Key | None, bare_names_below: Key | None) -> None:
+        self.scanner = Scanner(limits)
+        self.builder = KeySetBuilder(self.scanner, parent, bare_names_below)
+        self.grammar: Grammar
+        if parser == "lark":
+            from dumpfmt.reference import LarkGrammar  # importing Lark costs more than a child's whole start
+
+            self.grammar = LarkGrammar(self.scanner, self.builder)
+        else:
+            self.grammar = FastGrammar(self.scanner, self.builder)
+
+    def truncated(self) -> TruncatedDump:
+        offset = self.scanner.offset
+        return TruncatedDump(offset, self.scanner.line(offset), one_of(self.grammar.expected()), "the end of the input")
 
 
 def _key(key: Key | str | None) -> Key | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dumpfmt.errors import DumpError
 from dumpfmt.key import Key
 from dumpfmt.keyset import KeySet
+from dumpfmt.native import native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def dumps(keyset: KeySet, parent: Key | str | None = None) -> bytes:
     A metakey that several keys share is written once and then referred to (`$copymeta`). Raises DumpError for a key
     that is not below `parent`.
     """
+    if parent is None and native is not None:
+        return native.encode(keyset._parts())
     root = Key(parent) if isinstance(parent, str) else parent
     out = [b"kdbOpen 2\n"]
     add = out.append

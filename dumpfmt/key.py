@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import ItemsView, Iterator, Mapping, MutableMapping, ValuesView
 
 from dumpfmt import names, text
 from dumpfmt.errors import InvalidKeyName
@@ -161,7 +161,7 @@ class Key:
             return NotImplemented
         if self is other:
             return True
-        return self._name == other._name and self._value == other._value and dict(self.meta) == dict(other.meta)
+        return self._name == other._name and self._value == other._value and self._meta == other._meta
 
     def __repr__(self) -> str:
         value = "" if self._value == "" and not self._meta else f", {self._value!r}"
@@ -198,7 +198,7 @@ class Metadata(MutableMapping[str, str]):
         metakey = self._key._meta.get(name)
         if metakey is None:
             metakey = self._key._meta[meta_name(name)]
-        return str(metakey)
+        return metakey
 
     def __setitem__(self, name: str, value: str) -> None:
         if not isinstance(value, str):
@@ -217,6 +217,13 @@ class Metadata(MutableMapping[str, str]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._key._meta)
+
+    # The mixin's views would look every name up once more.
+    def items(self) -> ItemsView[str, str]:
+        return self._key._meta.items()
+
+    def values(self) -> ValuesView[str]:
+        return self._key._meta.values()
 
     def __len__(self) -> int:
         return len(self._key._meta)
