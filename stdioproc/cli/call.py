@@ -195,9 +195,7 @@ def call(
         screen.line(f"stdioproc: {_message(error)}{_hint(error, env, copyenv)}")
         return EX_PROTOCOL
     finally:
-        # The ending has a bound; a second Ctrl-C must not leave a child behind.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        plugin.end()
+        _end(plugin)
     show_messages(screen, parent)
     if status is Status.ERROR:
         return EX_ERROR
@@ -232,6 +230,15 @@ def _perform(plugin: PluginProcess, operation: str, keyset: KeySet, parent: Key,
     if operation in plugin.operations and status is Status.NO_UPDATE:
         screen.line(f"stdioproc: {plugin.name} answered noupdate")
     return status
+
+
+def _end(plugin: PluginProcess) -> None:
+    """The ending has a bound; a second Ctrl-C must not leave a child behind."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        plugin.end()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _input(source: str | None, operation: str, parent: Key) -> tuple[KeySet, str | None]:

@@ -63,10 +63,16 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, and that stays so
             signal.signal(number, _leave)
+    if "_STDIOPROC_COMPLETE" in os.environ:
+        _stdioproc.main(prog_name="stdioproc")  # click answers the shell, and ends
     try:
-        status = _stdioproc.main(sys.argv[1:] or ["--help"], prog_name="stdioproc", standalone_mode=False)
+        # Not through click's main: its statuses for a wrong command line and a broken pipe have other meanings here.
+        with _stdioproc.make_context("stdioproc", sys.argv[1:] or ["--help"]) as context:
+            status = _stdioproc.invoke(context)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except click.UsageError as error:
         _say(_with_hint(error))
         return EX_USAGE
