@@ -224,16 +224,12 @@ def _split(path: str) -> list[str]:
     if "\\" not in path:
         return path.split("/")
     result: list[str] = []
-    pending = ""
+    pending: list[str] = []  # pieces that an escaped slash follows
     for piece in path.split("/"):
-        pending += piece
-        if (len(pending) - len(pending.rstrip("\\"))) % 2:
-            pending += "/"
-        else:
-            result.append(pending)
-            pending = ""
-    if pending:
-        result.append(pending)
+        pending.append(piece)
+        if (len(piece) - len(piece.rstrip("\\"))) % 2 == 0:
+            result.append("/".join(pending))
+            pending.clear()
     return result
 
 
