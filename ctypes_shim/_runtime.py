@@ -276,8 +276,9 @@ def _as_elektra_error(error: BaseException) -> ElektraError:
 
 
 def _set_error(parent: Key, error: ElektraError, module: str) -> None:
-    if not error.module:
-        error.module = module
+    error.module = error.module or module
+    # What happened at open is told about the key of the operation that caused it.
+    error.mountpoint = error.configfile = ""
     set_error(parent, error)
 
 

@@ -154,8 +154,8 @@ def _build_plugin(compiler: str, work: Path, flags: tuple[str, ...]) -> Path:
         compiler,
         *_COMMON,
         *_WARNINGS,
-        *flags,
         *_LINK,
+        *flags,
         script,
         "-o",
         str(target),
@@ -202,7 +202,7 @@ def _build_embed(compiler: str, python: PythonLibrary, work: Path, flags: tuple[
     target = work / EMBED_FILE
     script = f"-Wl,--version-script={SOURCES / 'embed.map'}"
     runpath = f"-Wl,-rpath,{python.library.parent}"
-    _run(compiler, *_LINK, script, runpath, "-o", str(target), *objects, str(python.library), "-pthread", "-ldl")
+    _run(compiler, *_LINK, *flags, script, runpath, "-o", str(target), *objects, str(python.library), "-pthread", "-ldl")
     return target
 
 

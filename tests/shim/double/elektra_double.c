@@ -46,7 +46,7 @@ struct _Plugin
     void * data;
 };
 
-static long alive;
+static _Atomic long alive; /* hosts use threads */
 
 long double_keys_alive (void)
 {
