@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dumpfmt import Key
 from dumpfmt.names import array_index, parse_array_index
+from dumpfmt.text import encode
 
 
 class ProtocolError(Exception):
@@ -15,11 +16,17 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke the rules; the connection is of no more use. Attribute `phase` (str): what was going on."""
+    """The peer broke the rules; the connection is of no more use.
 
-    def __init__(self, message: str, phase: str = "") -> None:
-        super().__init__(f"{message} ({phase})" if phase else message)
+    Attributes: `reason` (str), `phase` (str: what was going on) and `ended` (bool: the stream was over where more was due;
+    nothing that came was wrong).
+    """
+
+    def __init__(self, reason: str, phase: str = "", *, ended: bool = False) -> None:
+        super().__init__(f"{reason} ({phase})" if phase else reason)
+        self.reason = reason
         self.phase = phase
+        self.ended = ended
 
 
 class ElektraError(Exception):
@@ -42,6 +49,7 @@ class ElektraError(Exception):
         mountpoint: str = "",
         configfile: str = "",
     ) -> None:
+        reason = str(reason)  # raise ValidationSemantic(error) is a slip that must not cost the child
         super().__init__(reason)
         self.reason = reason
         self.module = module
@@ -205,7 +213,7 @@ def _is_warning(name: str) -> bool:
 
 def _fields(parent: Key, error: ElektraError) -> dict[str, str]:
     value = parent.value
-    return {
+    fields = {
         "number": error.number,
         "description": error.description,
         "module": error.module,
@@ -213,8 +221,19 @@ def _fields(parent: Key, error: ElektraError) -> dict[str, str]:
         "line": error.line,
         "mountpoint": error.mountpoint or parent.name,
         "configfile": error.configfile or (value if isinstance(value, str) else ""),
-        "reason": error.reason.replace("\0", "\\0"),
+        "reason": error.reason,
     }
+    return {field: _storable(str(content)) for field, content in fields.items()}
+
+
+def _storable(content: str) -> str:
+    """What a plugin says in an error may hold anything; metadata is a C string."""
+    content = content.replace("\0", "\\0")
+    try:
+        encode(content)
+    except UnicodeEncodeError:
+        return content.encode("utf-8", "backslashreplace").decode("utf-8")
+    return content
 
 
 def _write(parent: Key, root: str, fields: dict[str, str] | list[tuple[str, str]]) -> None:

@@ -19,6 +19,7 @@ from stdioproc.errors import (
     OutOfMemory,
     PluginMisbehavior,
     ProtocolError,
+    RemoteProtocolError,
     Resource,
     set_error,
 )
@@ -52,9 +53,9 @@ def serve(plugin: type[Plugin], argv: list[str] | None = None, *, parser: Parser
     With `--elektra-spec` as the first argument the plugin's specification is written instead, for Elektra's specload.
     `argv` are the arguments, the program's name first (sys.argv when None).
 
-    Exit status: 0 after TERMINATE or at the end of input; 74 when the host went away with the plugin still open; 76
-    when it broke the protocol; 78 when the class is no proper plugin. `close` has run once in each case where `open`
-    had.
+    Exit status: 0 after TERMINATE or at the end of input; 74 when the host went away with the plugin still open or inside a
+    message; 76 when it broke the protocol; 78 when the class is no proper plugin. `close` has run once in each case where
+    `open` had.
     """
     argv = sys.argv if argv is None else argv
     try:
@@ -65,7 +66,7 @@ def serve(plugin: type[Plugin], argv: list[str] | None = None, *, parser: Parser
     if argv[1:2] == ["--elektra-spec"]:
         _write_spec(plugin, name)
     if os.isatty(0):
-        sys.stderr.write(_TERMINAL_HINT.format(name=name, argv0=argv[0] if argv else "PROGRAM"))
+        _tell(_TERMINAL_HINT.format(name=name, argv0=argv[0] if argv else "PROGRAM"))
     try:
         wire = descriptors.claim()
     except OSError as error:
@@ -74,8 +75,16 @@ def serve(plugin: type[Plugin], argv: list[str] | None = None, *, parser: Parser
 
 
 def _exit(status: int, message: str) -> NoReturn:
-    sys.stderr.write(message + "\n")
+    _tell(message + "\n")
     raise SystemExit(status)
+
+
+def _tell(message: str) -> None:
+    """Write to stderr, which may be closed, or be something that the plugin put there."""
+    try:
+        sys.stderr.write(message)
+    except (AttributeError, OSError, ValueError):
+        pass
 
 
 def _write_spec(plugin: type[Plugin], name: str) -> NoReturn:
@@ -128,6 +137,9 @@ class _Service:
                 elif isinstance(event, EndOfStream):
                     return EX_OK if self._opened_with is None else EX_HOST_GONE
         except ProtocolError as error:
+            if isinstance(error, RemoteProtocolError) and error.ended:
+                self._say(f"the host is gone: {error}")
+                return EX_HOST_GONE
             self._say(f"the host broke the protocol: {error}")
             return EX_PROTOCOL
         except (BrokenPipeError, ConnectionResetError):
@@ -189,10 +201,10 @@ class _Service:
     def _traceback(self, error: BaseException) -> None:
         import traceback  # only a failing plugin pays for it
 
-        traceback.print_exception(error)
+        _tell("".join(traceback.format_exception(error)))
 
     def _say(self, message: str) -> None:
-        sys.stderr.write(f"{self._name}: {message}\n")
+        _tell(f"{self._name}: {message}\n")
 
 
 def _status(returned: object, operation: str) -> Status:
@@ -204,15 +216,19 @@ def _status(returned: object, operation: str) -> Status:
 
 
 def _as_elektra_error(operation: str, error: BaseException) -> ElektraError:
+    try:
+        text = str(error)
+    except Exception:  # what an exception says of itself is the plugin's code too
+        text = ""
     if isinstance(error, MemoryError):
         return OutOfMemory(f"out of memory during {operation}")
     if isinstance(error, OSError):
-        return Resource(str(error))
+        return Resource(text or type(error).__name__)
     if isinstance(error, NotImplementedError):
-        return Interface(str(error) or f"{operation} is not implemented")
+        return Interface(text or f"{operation} is not implemented")
     if isinstance(error, SystemExit):
         return Internal(f"{operation} tried to exit with {error.code!r}; raise an error instead")
-    return Internal(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    return Internal(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
 def _place(error: BaseException, method: Callable[..., object]) -> tuple[str, str]:
