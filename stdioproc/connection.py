@@ -11,7 +11,7 @@ from __future__ import annotations
 from dumpfmt import DEFAULT_LIMITS, Limits
 from dumpfmt.text import shown
 from stdioproc import state, wire
-from stdioproc.contract import Contract
+from stdioproc.contract import Contract, check_module_name
 from stdioproc.dialects import STDIOPROC, Dialect
 from stdioproc.errors import LocalProtocolError, RemoteProtocolError
 from stdioproc.events import Ack, EndOfStream, Event, Init, Reply, Request, Status, Terminate
@@ -58,13 +58,23 @@ class Connection:
         return self._request
 
     @property
+    def ended(self) -> bool:
+        """Whether `receive_eof` was called."""
+        return self._eof
+
+    @property
+    def pending(self) -> bytes:
+        """What arrived and is part of no message yet."""
+        return self._input.pending
+
+    @property
     def phase(self) -> str:
         """What is going on, for people: the running operation, or the state."""
         return self._request.operation if self._request is not None else self.state.value
 
     @property
     def last_bytes(self) -> bytes:
-        """The end of what arrived last."""
+        """The end of what arrived last, since this side said something."""
         return self._input.last
 
     def send(self, event: Event) -> bytes:
@@ -87,6 +97,9 @@ class Connection:
             self.dialect = event.dialect
         self._check_own(event)
         data = b"" if isinstance(event, EndOfStream) else wire.encode(event, self.dialect)
+        if isinstance(event, Ack):
+            self.contract = Contract(event.name, event.contract, self.dialect)
+        self._input.last = b""
         self._enter(event, target)
         return data
 
@@ -100,6 +113,8 @@ class Connection:
 
     def receive_eof(self) -> None:
         """The peer closed its side."""
+        if self._error is not None:
+            raise self._error
         self._eof = True
 
     def next_event(self) -> Event | None:
@@ -123,10 +138,10 @@ class Connection:
             self._reader = None
             event: Event = finished.value
         except RemoteProtocolError as error:
-            raise self._fail(str(error)) from error.__cause__
+            raise self._fail(error.reason) from error.__cause__
         else:
             if self._eof:
-                raise self._fail(f"the {self._peer} ended {self._input.end()}")
+                raise self._fail(f"the {self._peer} ended {self._input.end()}", ended=True)
             return None
         self._received(event)
         return event
@@ -167,7 +182,8 @@ class Connection:
         target = state.TRANSITIONS.get((self.state, signal))
         if target is None:
             raise self._fail(
-                f"the {self._peer} ended before it answered" if self.role is Role.HOST else "the host left"
+                f"the {self._peer} ended before it answered" if self.role is Role.HOST else "the host left",
+                ended=True,
             )
         self.state = target
         return EndOfStream()
@@ -189,6 +205,10 @@ class Connection:
         if isinstance(event, Reply):
             return Signal.REPLY_ERROR if event.status is Status.ERROR else Signal.REPLY
         if isinstance(event, Ack):
+            try:
+                check_module_name(event.name)
+            except ValueError as error:
+                raise LocalProtocolError(str(error)) from None
             contract = Contract(event.name, event.contract, self.dialect)
             return Signal.ACK if "open" in contract.operations else Signal.ACK_WITHOUT_OPEN
         if isinstance(event, Init):
@@ -201,9 +221,7 @@ class Connection:
         """What the table does not know: operations that were not announced, and replies that do not fit their
         request.
         """
-        if isinstance(event, Ack):
-            self.contract = Contract(event.name, event.contract, self.dialect)
-        elif isinstance(event, Request):
+        if isinstance(event, Request):
             if event.operation not in self.dialect.operations:
                 raise LocalProtocolError(f"the dialect {self.dialect.name} has no operation {event.operation!r}")
             if self.contract is not None and event.operation not in self.contract.operations:
@@ -223,9 +241,9 @@ class Connection:
     def _peer(self) -> str:
         return "child" if self.role is Role.HOST else "host"
 
-    def _fail(self, message: str) -> RemoteProtocolError:
+    def _fail(self, message: str, *, ended: bool = False) -> RemoteProtocolError:
         phase = self.phase
         self.state = State.FAILED
         self._reader = None
-        self._error = RemoteProtocolError(message, phase)
+        self._error = RemoteProtocolError(message, phase, ended=ended)
         return self._error

@@ -159,7 +159,7 @@ class Contract:
         self.keys = keys
         self.infos: dict[str, str] = {}
         operations: set[str] = set()
-        roots = [Key(dialect.root), *(Key(other.root) for other in DIALECTS.values()), Key(MODULES).child(name)]
+        roots = [Key(dialect.root), *(Key(other.root) for other in DIALECTS.values()), Key(f"{MODULES}/{name}")]
         for root in roots:
             depth = len(root.parts)
             for key in keys.below(root):

@@ -101,7 +101,7 @@ class Input:
                 self._decoder.close()
             except DumpError as error:
                 return f"inside a keyset: {error}"
-        return f"inside the line {shown(self._data)}" if self._data else ""
+        return f"inside the line {shown(self._data)}" if self._data else "between two lines of a message"
 
 
 def read_init(source: Input) -> Reader:

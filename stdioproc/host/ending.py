@@ -14,6 +14,8 @@ from stdioproc.host.pump import Deadline, Pump, is_gone, sigpipe_blocked
 #: Seconds that a child of the released dialect has between TERMINATE and SIGTERM; released hosts give it none, and
 #: its Java child never understands TERMINATE and spins when its stdin ends (facts 7.4, 7.5).
 PROCESS_GRACE = 0.1
+#: Seconds between SIGTERM and SIGKILL for a child that broke the rules or a deadline: its host waits no longer.
+HURRY = 0.2
 #: Seconds for the system to deliver SIGKILL. What is not dead then hangs in the kernel, and its parent cannot help it.
 KILL_WAIT = 5.0
 
@@ -47,16 +49,19 @@ class Ending:
         return f"Ending({self.rung!r}, {self.status!r}, {self.elapsed:.3f})"
 
 
-def end(pump: Pump, connection: Connection, timeout: float | None) -> Ending:
-    """End the child and reap it. `timeout` (seconds, None for no bound) is for each rung but the last.
+def end(pump: Pump, connection: Connection, timeout: float | None, *, at_once: bool = False) -> Ending:
+    """End the child and reap it. `timeout` (seconds, None for no bound) is for each rung but the last; `at_once` begins with
+    SIGTERM and hurries.
 
     TERMINATE and the end of stdin; SIGTERM to the process group; SIGKILL to the group. A child of the released dialect keeps
     its stdin until SIGTERM was sent.
     """
     child, clock = pump.child, Deadline(None)
     rung = "itself" if pump.exited else "TERMINATE"
+    if at_once:
+        timeout = HURRY if timeout is None else min(HURRY, timeout)
     if not pump.exited:
-        asked = _say_terminate(pump, connection)
+        asked = not at_once and _say_terminate(pump, connection)
         released = connection.dialect is PROCESS
         if not released:
             child.close("stdin")

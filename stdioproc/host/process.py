@@ -182,6 +182,7 @@ class PluginProcess:
         if self._owner != os.getpid():
             self._forget()
             return
+        self._starts = []  # it was not the child that failed
         try:
             if connection.state is State.OPENED and self._opened_with is not None and "close" in self.operations:
                 self._exchange(
@@ -259,6 +260,9 @@ class PluginProcess:
             self._forget()
         connection = self._connection
         if connection is not None and self._pump is not None:
+            if connection.state is State.CLOSED:
+                self._end()  # it answered, and ended
+                return self._start_again()
             if connection.state not in (State.READY, State.OPENED):
                 raise PluginStartError(self.program, "start", f"it can take no operation ({connection.state.value})")
             try:
@@ -266,9 +270,12 @@ class PluginProcess:
                 connection.next_event()
                 return connection
             except RemoteProtocolError as error:
-                raise self._failed(PluginProtocolError, "between operations", str(error), Deadline(None)) from error
+                raise self._failed(PluginProtocolError, "between operations", error.reason, Deadline(None)) from error
             except ChildGone:
                 self._end()  # it ended between two operations: nothing is lost, the next child takes over
+        return self._start_again()
+
+    def _start_again(self) -> Connection:
         if self._starts and not self._restart:
             raise PluginStartError(self.program, "start", f"it ended ({self.ending}) and may not be started again")
         return self._start()
@@ -292,6 +299,10 @@ class PluginProcess:
             try:
                 return self._handshake(dialect, deadline)
             except (PluginDied, PluginProtocolError) as error:
+                refused.append((dialect, error))
+            except PluginTimeout as error:
+                if not refused:
+                    raise
                 refused.append((dialect, error))
         if len(refused) == 1:
             raise refused[0][1]
@@ -336,11 +347,15 @@ class PluginProcess:
         assert isinstance(reply, Reply)
         if self._opened_with is None:
             self._opened_with = parent
-        merge_metadata(self._opened_with, reply.parent, failed=False)
+        error = None
         if reply.status is Status.ERROR:
             complete_error(reply.parent, Interface("open answered 'error' without saying why", module=self.name))
             error = get_error(reply.parent)
-            assert error is not None
+            # It is raised, and so must not be left as a warning besides.
+            for name in [name for name in reply.parent.meta if name == "error" or name.startswith("error/")]:
+                del reply.parent.meta[name]
+        merge_metadata(self._opened_with, reply.parent, failed=False)
+        if error is not None:
             tail = self.stderr_tail
             self._end()
             raise PluginOpenError(self.program, error, elapsed=deadline.elapsed, stderr=tail)
@@ -365,24 +380,29 @@ class PluginProcess:
         """Say something and give the answer; whatever goes wrong ends the child and is told with all that is known."""
         pump = self._pump
         assert pump is not None
+        if connection.state is State.CLOSED:
+            raise self._failed(PluginDied, phase, "it ended before it was asked", deadline, end_child=end_on_error)
+        data = connection.send(event)
         try:
-            answer = pump.exchange(connection, connection.send(event), deadline)
+            answer = pump.exchange(connection, data, deadline)
             connection.next_event()  # a second answer is none
             return answer
         except RemoteProtocolError as error:
-            if pump.exited or (connection.state is State.FAILED and pump.child.stdout < 0):
-                kind: type[PluginProcessError] = PluginDied
-                reason = "it ended before it answered" if pump.exited else "it closed its stdout before it answered"
-                if pump.exited and connection.last_bytes:
-                    kind, reason = PluginProtocolError, str(error)
-            else:
-                kind, reason = PluginProtocolError, str(error)
+            kind: type[PluginProcessError] = PluginProtocolError
+            reason = error.reason
+            if error.ended:
+                kind = PluginDied
+                what = "ended" if pump.exited else "closed its stdout"
+                if connection.last_bytes:
+                    reason = f"it {what} in the middle of its answer: {reason}"
+                else:
+                    reason = f"it {what} before it answered"
             raise self._failed(kind, phase, reason, deadline, end_child=end_on_error) from error
         except ChildGone as error:
             raise self._failed(PluginDied, phase, str(error), deadline, end_child=end_on_error) from None
         except DeadlinePassed:
             hint = ""
-            if phase == "handshake" and len(self._dialects) > 1:
+            if phase == "handshake" and len(self._dialects) > 1 and connection.dialect is self._dialects[0]:
                 hint = "; a program that waits for the released protocol needs protocol=process"
             raise self._failed(
                 PluginTimeout,
@@ -391,6 +411,11 @@ class PluginProcess:
                 deadline,
                 end_child=end_on_error,
             ) from None
+        except BaseException:
+            # A callback that raised, or Ctrl-C: nobody knows how much of the message is written or read.
+            if self._pump is not None:
+                self._end(at_once=True)
+            raise
 
     def _failed(
         self, kind: type[PluginProcessError], phase: str, reason: str, deadline: Deadline, *, end_child: bool = True
@@ -415,7 +440,7 @@ class PluginProcess:
         pump, connection = self._pump, self._connection
         assert pump is not None and connection is not None
         self._pump = self._connection = None
-        self.ending = end(pump, connection, 0.0 if at_once else self._close_timeout)
+        self.ending = end(pump, connection, self._close_timeout, at_once=at_once)
 
     def _forget(self) -> None:
         """After a fork the child is the other process's: neither told nor ended here."""

@@ -7,6 +7,7 @@ of stderr has a bound.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import select
 import signal
@@ -86,14 +87,17 @@ class Pump:
         Raises RemoteProtocolError, DeadlinePassed, ChildGone.
         """
         with sigpipe_blocked():
-            rest = self._write(memoryview(data))
             try:
+                rest = self._write(connection, memoryview(data))
+                answer: Event | None = None
                 while True:
                     event = connection.next_event()
-                    if event is not None:
-                        if isinstance(event, EndOfStream):
-                            raise ChildGone("it closed its stdout")
-                        return event
+                    if isinstance(event, EndOfStream):
+                        raise ChildGone("it closed its stdout")
+                    answer = event or answer
+                    # A child may answer early, but what it leaves of the question would stand before the next one.
+                    if answer is not None and not rest:
+                        return answer
                     if deadline.passed:
                         raise DeadlinePassed
                     rest = self._step(connection, rest, deadline)
@@ -124,16 +128,19 @@ class Pump:
                 self.exited = True
             elif descriptor == self.child.stderr:
                 self._read_stderr()
-            elif descriptor == self.child.stdout:
+            elif descriptor == self.child.stdout and not connection.ended:
                 data = self._read(descriptor)
                 if data:
                     connection.receive_data(data)
                 elif data is not None:
-                    self._settle()
+                    self._settle(connection)
                     raise ChildGone("it closed its stdout")
-        if self.exited and not self._drain_stdout(connection):
-            self._drain_stderr()
-            raise ChildGone("it ended")
+        if self.exited:
+            if not connection.ended:
+                self._drain_stdout(connection)
+            if connection.ended or not connection.pending:
+                self._drain_stderr()
+                raise ChildGone("it ended")
 
     def _step(self, connection: Connection, rest: memoryview, deadline: Deadline) -> memoryview:
         child = self.child
@@ -146,15 +153,16 @@ class Pump:
                     connection.receive_data(data)
                 elif data is not None:
                     self._hang_up("stdout")
-                    self._settle()
+                    self._settle(connection)
                     connection.receive_eof()
             elif descriptor == child.stdin:
-                rest = self._write(rest)
+                rest = self._write(connection, rest)
                 if not rest:
                     self._unregister_stdin()
             elif descriptor == child.stderr:
                 self._read_stderr()
-            elif not self.exited:
+            elif descriptor == child.pidfd and not self.exited:
+                # Not just anything else: a pipe may have been closed since the system listed it.
                 self.exited = True
                 self._poll.unregister(child.pidfd)
                 # A descendant may hold the pipes open: what the child itself said is there already.
@@ -163,7 +171,7 @@ class Pump:
                 connection.receive_eof()
         return rest
 
-    def _write(self, data: memoryview) -> memoryview:
+    def _write(self, connection: Connection, data: memoryview) -> memoryview:
         """Write what the pipe takes; what is left. Raises ChildGone when the child no longer reads."""
         while data:
             try:
@@ -171,7 +179,9 @@ class Pump:
             except BlockingIOError:
                 break
             except BrokenPipeError:
-                self._settle()
+                self._settle(connection)
+                # What it wrote instead of reading may say why.
+                connection.next_event()
                 raise ChildGone("it ended" if self.exited else "it closed its stdin, so it cannot be asked") from None
             if self._on_wire is not None:
                 self._on_wire("P>", bytes(data[:written]))
@@ -200,12 +210,15 @@ class Pump:
             self._hang_up("stderr")
 
     def _drain_stdout(self, connection: Connection) -> bool:
-        """Give the connection what is left in the pipe; whether there was anything."""
-        some = False
-        while self.child.stdout >= 0 and (data := self._read(self.child.stdout)):
+        """Give the connection what a child that is dead left in the pipe; whether there was anything."""
+        if self.child.stdout < 0:
+            return False
+        # No more than the pipe holds: a descendant may go on writing.
+        room = before = fcntl.fcntl(self.child.stdout, fcntl.F_GETPIPE_SZ)
+        while room > 0 and (data := self._read(self.child.stdout)):
             connection.receive_data(data)
-            some = True
-        return some
+            room -= len(data)
+        return room < before
 
     def _drain_stderr(self) -> None:
         # A descendant that goes on writing must not keep us here: a pipe holds no more than this at a time.
@@ -217,17 +230,27 @@ class Pump:
             if self.stderr_tail is before:
                 return
 
-    def _settle(self) -> None:
-        """A child that closed a pipe is mostly about to end: give it a moment, so that its exit status can be told."""
+    def _settle(self, connection: Connection) -> None:
+        """A child that closed a pipe is mostly about to end: give it a moment, so that its exit status and its last words can
+        be told.
+        """
         deadline = Deadline(SETTLE)
+        room = _READ_SIZE
         while not self.exited and not deadline.passed:
             for descriptor, _ in self._poll.poll(deadline.milliseconds()):
                 if descriptor == self.child.pidfd:
                     self.exited = True
                 elif descriptor == self.child.stderr:
                     self._read_stderr()
-                elif descriptor == self.child.stdout and self._read(descriptor) == b"":
-                    self._hang_up("stdout")
+                elif descriptor == self.child.stdout:
+                    data = self._read(descriptor)
+                    if data == b"":
+                        self._hang_up("stdout")
+                    elif data and room > 0:
+                        connection.receive_data(data)
+                        room -= len(data)
+        if self.exited and room > 0:
+            self._drain_stdout(connection)
         self._drain_stderr()
 
     def _hang_up(self, name: str) -> None:

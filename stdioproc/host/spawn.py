@@ -60,9 +60,10 @@ def spawn(argv: Sequence[str], env: Mapping[str, str]) -> Child:
         )
         try:
             pidfd = os.pidfd_open(pid)
-        except OSError:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+        except OSError as error:
+            if error.errno != errno.ESRCH:  # else it is gone already, and its number may be another's
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
             raise
     except BaseException:
         for descriptor in opened:
@@ -81,6 +82,8 @@ def explain(program: str, error: OSError) -> str:
         return f"cannot be started: {error.strerror}; the host has too many open descriptors"
     if error.errno in (errno.EAGAIN, errno.ENOMEM):
         return f"cannot be started: {error.strerror}; the system has no room for another process"
+    if error.errno == errno.ESRCH:
+        return "it ended at once, and how is lost since the host ignores SIGCHLD"
     if error.errno == errno.ENOENT:
         if not os.path.lexists(program):
             return "there is no such file; give the absolute path of the program"
