@@ -235,6 +235,8 @@ class Metadata(MutableMapping[str, str]):
 def meta_name(name: str) -> str:
     """The name of a metakey without `meta:/`, canonical. Raises InvalidKeyName, also for an empty one: Elektra would store such
     metadata at the root `meta:/` without a word (facts 3)."""
+    if names.is_plain_path(name) and not name.startswith("meta:/"):
+        return name
     canonical = names.canonical(name) if name.startswith("meta:/") else names.join("meta:/", name)
     if len(canonical) == len("meta:/"):
         raise InvalidKeyName(name, "it leaves no name for the metadata")

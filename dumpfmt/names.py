@@ -91,6 +91,22 @@ def plain(name: bytes) -> bytes | None:
     return namespace + path.replace(b"/", b"\0") + b"\0"
 
 
+def is_plain_path(path: str) -> bool:
+    """Whether parts with slashes between them are canonical as they stand, as nearly all are; False is no verdict."""
+    return not (
+        not path
+        or path[0] in "/.#%"
+        or path[-1] == "/"
+        or "\\" in path
+        or "//" in path
+        or "/." in path
+        or "/#" in path
+        or "/%" in path
+        or "\0" in path
+        or not path.isascii()
+    )
+
+
 def parts(name: str) -> tuple[str, ...]:
     """The unescaped parts of a *canonical* name; a root has none."""
     path = name[name.index("/") + 1 :]
