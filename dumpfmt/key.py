@@ -126,7 +126,7 @@ class Key:
     def copy_all_meta(self, other: Key) -> None:
         """Share all of `other`'s metakeys (keyCopyAllMeta); `binary` only where both values are binary."""
         for name, metakey in other._meta.items():
-            if name != "binary":
+            if name != "binary" or self.is_binary:
                 self._set_meta(name, metakey)
 
     def copy(self) -> Key:
@@ -161,11 +161,12 @@ class Key:
             return NotImplemented
         if self is other:
             return True
-        return self._name == other._name and self._value == other._value and self._meta == other._meta
+        # The metadata first: it differs between text and bytes, which `python -bb` lets nobody compare.
+        return self._name == other._name and self._meta == other._meta and self._value == other._value
 
     def __repr__(self) -> str:
-        value = "" if self._value == "" and not self._meta else f", {self._value!r}"
-        meta = {name: content for name, content in self.meta.items() if name != "binary"}
+        value = "" if not self._value and not self._meta else f", {self._value!r}"
+        meta = {name: content for name, content in self.meta.items() if name != "binary" or content}
         return f"Key({self._name!r}{value}{f', meta={meta!r}' if meta else ''})"
 
     def _set_meta(self, name: str, metakey: MetaKey) -> None:
@@ -240,6 +241,8 @@ def meta_name(name: str) -> str:
     canonical = names.canonical(name) if name.startswith("meta:/") else names.join("meta:/", name)
     if len(canonical) == len("meta:/"):
         raise InvalidKeyName(name, "it leaves no name for the metadata")
+    if "\\#" in canonical:  # "\\#5" and "#5" are one name in two spellings (facts 1.2), and one metakey
+        return "/".join(map(names.escape_part, names.parts(canonical)))
     return canonical[len("meta:/") :]
 
 

@@ -51,8 +51,7 @@ def test_below_is_what_elektra_says(row):
 def test_a_canonical_name_is_its_own_canonical_form(name):
     try:
         found = names.canonical(name)
-    except InvalidKeyName as error:
-        assert error.name == name and error.reason
+    except InvalidKeyName:
         return
     assert names.canonical(found) == found
 
