@@ -166,12 +166,7 @@ def call(
             f"names in quickdump are relative to --parent, and {parent.name} would lose their namespaces; "
             "write it with one, like user:/"
         )
-    configuration = KeySet()
-    try:
-        for name, content in config:
-            configuration.append(Key("user:/config").join(_text(name), _text(content)))
-    except ValueError as error:
-        raise click.UsageError(f"--config {name}: {error}") from None
+    configuration = _configuration(config)
     if operation == "checkconf":
         keyset.extend(configuration)
     screen = Screen(sys.stderr)
@@ -239,6 +234,22 @@ def _end(plugin: PluginProcess) -> None:
         plugin.end()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _configuration(pairs: Sequence[tuple[str, str]]) -> KeySet:
+    root = Key("user:/config")
+    keyset = KeySet()
+    for name, content in pairs:
+        try:
+            key = root.join(_text(name), _text(content))
+        except ValueError as error:
+            raise click.UsageError(f"--config {name}: {error}") from None
+        if not key.is_below(root):
+            raise click.UsageError(
+                f"--config {name}: it leads out of {root.name}; give a name below that, like limit/size"
+            )
+        keyset.append(key)
+    return keyset
 
 
 def _input(source: str | None, operation: str, parent: Key) -> tuple[KeySet, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, TextIO
 
 from dumpfmt import Key
@@ -30,7 +31,8 @@ class Screen:
         self._file = sys.stdout if file is None else file
         self._console: Console | None = None
         self.width = PLAIN_WIDTH
-        if self._file.isatty():
+        self._terminal = self._file.isatty()
+        if self._terminal:
             self.width = max(40, min(MAX_WIDTH, shutil.get_terminal_size().columns))
             if not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb":
                 from rich.console import Console  # only where something is shown
@@ -66,6 +68,17 @@ class Screen:
             kept.append((text, style))
             left -= len(text)
         self.line(*kept)
+
+    def prose(self, text: str) -> None:
+        """Text for people: broken between words on a terminal, and a line of its own elsewhere, for what searches in it."""
+        for line in text.split("\n"):
+            wrapped = (
+                textwrap.wrap(line, self.width, break_long_words=False, break_on_hyphens=False)
+                if self._terminal
+                else [line]
+            )
+            for each in wrapped or [""]:
+                self.line(each)
 
     def flush(self) -> None:
         self._file.flush()
@@ -104,7 +117,7 @@ def show_error(screen: Screen, error: ElektraError) -> None:
         (printable(error.number), "bold red"),
         (":", "red"),
     )
-    screen.line(f"{printable(error.description)}: {printable(error.reason)}")
+    screen.prose(f"{printable(error.description)}: {printable(error.reason)}")
     if error.mountpoint:
         screen.line(("Mountpoint: ", "dim"), printable(error.mountpoint))
     if error.configfile:

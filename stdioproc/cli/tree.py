@@ -8,9 +8,11 @@ from dumpfmt import Key, KeySet
 from dumpfmt.text import shown
 from stdioproc.cli.screen import Part, printable
 
-#: Children of one key that are shown before the rest is only counted; elements of arrays say less than names do.
-MAX_CHILDREN = 6
-MAX_ELEMENTS = 3
+#: Children of one key that are shown before the rest is only counted, and how deep below the root they are.
+MAX_CHILDREN = 12
+MAX_DEPTH = 3
+#: Elements of an array, which stand in one line.
+MAX_ELEMENTS = 4
 _MAX_VALUE = 100
 
 
@@ -25,9 +27,16 @@ class _Node:
         """The keys at and below this node."""
         return (self.key is not None) + sum(child.count() for child in self.children.values())
 
+    def is_flat_array(self) -> bool:
+        """Whether everything below is elements of an array without anything below them."""
+        return bool(self.children) and all(
+            name.startswith("#") and child.key is not None and not child.children
+            for name, child in self.children.items()
+        )
+
 
 def lines(keyset: KeySet, root: Key | str) -> Iterator[list[Part]]:
-    """The lines, in parts for `Screen.cut`, of the keys at and below `root`: names, values and types."""
+    """The lines, in parts for `Screen.cut`, of the keys at and below `root`: names, values, and types other than string."""
     top = Key(root) if isinstance(root, str) else root
     tree = _Node()
     for key in keyset.below(top):
@@ -36,29 +45,49 @@ def lines(keyset: KeySet, root: Key | str) -> Iterator[list[Part]]:
             node = node.children.setdefault(part, _Node())
         node.key = key
     yield [(printable(top.name), "bold"), *_content(tree)]
-    yield from _below(tree, "", MAX_CHILDREN * 4)
+    yield from _below(tree, "", MAX_DEPTH)
 
 
-def _below(node: _Node, indent: str, most: int) -> Iterator[list[Part]]:
+def _below(node: _Node, indent: str, depth: int) -> Iterator[list[Part]]:
     names = list(node.children)
-    if names and all(name.startswith("#") for name in names):
-        most = MAX_ELEMENTS
-    # A line that says "1 more" takes the place of that one.
-    kept = names if len(names) <= most + 1 else names[:most]
-    left = names[len(kept) :]
+    # A line that says "1 more" would take the place of that one.
+    kept = names if len(names) <= MAX_CHILDREN + 1 else names[:MAX_CHILDREN]
     for name in kept:
         child = node.children[name]
         last = name == names[-1]
-        yield [
+        line: list[Part] = [
             (indent + ("└── " if last else "├── "), "dim"),
-            (_one_line(name), "" if child.children else "cyan"),
-            *_content(child),
+            (_one_line(name), "cyan" if child.key else ""),
         ]
-        yield from _below(child, indent + ("    " if last else "│   "), MAX_CHILDREN)
-    if left:
-        keys = sum(node.children[name].count() for name in left)
-        keys_below = f" ({keys} keys)" if keys != len(left) else ""
-        yield [(f"{indent}└── … {len(left)} more{keys_below}", "dim")]
+        if child.is_flat_array():
+            yield [*line, *_elements(child)]
+        elif depth == 1 and child.children:
+            yield [*line, *_content(child), (f"  … {_keys(child.count())}", "dim")]
+        else:
+            yield [*line, *_content(child)]
+            yield from _below(child, indent + ("    " if last else "│   "), depth - 1)
+    if len(kept) < len(names):
+        left = [node.children[name].count() for name in names[len(kept) :]]
+        yield [(f"{indent}└── … {len(left)} more ({_keys(sum(left))})", "dim")]
+
+
+def _keys(count: int) -> str:
+    return "1 key" if count == 1 else f"{count} keys"
+
+
+def _elements(node: _Node) -> Iterator[Part]:
+    """An array whose elements have nothing below them, in one line."""
+    names = list(node.children)
+    yield ("/" + (names[0] if len(names) == 1 else f"{names[0]}…{names[-1]}"), "cyan")
+    yield " = "
+    for index, name in enumerate(names[:MAX_ELEMENTS]):
+        key = node.children[name].key
+        assert key is not None
+        if index:
+            yield ", "
+        yield (shown(key.value or b"", _MAX_VALUE), "magenta" if key.is_binary else "green")
+    if len(names) > MAX_ELEMENTS:
+        yield (", …", "dim")
 
 
 def _content(node: _Node) -> list[Part]:
@@ -72,7 +101,7 @@ def _content(node: _Node) -> list[Part]:
         parts += [" = ", (f"{len(key.value)} bytes {shown(key.value, 20)}", "magenta")]
     elif key.value or not node.children:
         parts += [" = ", (shown(key.value, _MAX_VALUE), "green")]
-    if "type" in key.meta:
+    if key.meta.get("type", "string") != "string":
         parts.append((f"  {_one_line(key.meta['type'])}", "dim"))
     return parts
 
