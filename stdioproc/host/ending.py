@@ -9,7 +9,7 @@ from stdioproc.connection import Connection
 from stdioproc.dialects import PROCESS
 from stdioproc.errors import ProtocolError
 from stdioproc.events import Terminate
-from stdioproc.host.pump import Deadline, Pump, is_gone, sigpipe_blocked
+from stdioproc.host.pump import Deadline, Pump, sigpipe_blocked
 
 #: Seconds that a child of the released dialect has between TERMINATE and SIGTERM; released hosts give it none, and
 #: its Java child never understands TERMINATE and spins when its stdin ends (facts 7.4, 7.5).
@@ -73,37 +73,13 @@ def end(pump: Pump, connection: Connection, timeout: float | None, *, at_once: b
             wait = timeout
         if not pump.drain(Deadline(wait)):
             rung = "SIGTERM"
-            signal_group(child.pid, signal.SIGTERM)
+            child.terminate()
             child.close("stdin")
             if not pump.drain(Deadline(timeout)):
                 rung = "SIGKILL"
-                signal_group(child.pid, signal.SIGKILL)
+                child.kill()
                 pump.drain(Deadline(KILL_WAIT))
-    return Ending(rung, reap(pump), clock.elapsed)
-
-
-def reap(pump: Pump) -> int | None:
-    """Collect the exit status, close what is open; descendants in the child's group end with it."""
-    child = pump.child
-    status: int | None = None
-    # While the child is not reaped its pid cannot be another's, and so the group is surely its own.
-    signal_group(child.pid, signal.SIGKILL)
-    try:
-        pid, raw = os.waitpid(child.pid, os.WNOHANG)
-        if pid:
-            status = os.waitstatus_to_exitcode(raw)
-    except ChildProcessError:
-        pass  # the host ignores SIGCHLD, or waits for all its children: somebody else has the status
-    child.close("stdin", "stdout", "stderr", "pidfd")
-    return status
-
-
-def signal_group(group: int, number: int) -> None:
-    try:
-        os.killpg(group, number)
-    except OSError as error:
-        if not is_gone(error) and not isinstance(error, PermissionError):
-            raise
+    return Ending(rung, child.collect(), clock.elapsed)
 
 
 def _say_terminate(pump: Pump, connection: Connection) -> bool:

@@ -321,7 +321,7 @@ class PluginProcess:
     def _handshake(self, dialect: Dialect, deadline: Deadline) -> Connection:
         env = {name: value for name in self._copyenv if (value := os.environ.get(name)) is not None}
         try:
-            child = spawn(self.argv, env | self._env)
+            child = spawn(self.argv, env | self._env, deadline.milliseconds())
         except OSError as error:
             raise PluginStartError(
                 self.program, "start", explain(self.program, error), elapsed=deadline.elapsed
@@ -445,6 +445,6 @@ class PluginProcess:
     def _forget(self) -> None:
         """After a fork the child is the other process's: neither told nor ended here."""
         if self._pump is not None:
-            self._pump.child.close("stdin", "stdout", "stderr", "pidfd")
+            self._pump.child.abandon()
         self._pump = self._connection = None
         self._starts = []

@@ -6,7 +6,6 @@ of stderr has a bound.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import select
@@ -285,7 +284,3 @@ def sigpipe_blocked() -> Iterator[None]:
                 signal.sigtimedwait({signal.SIGPIPE}, 0)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def is_gone(error: OSError) -> bool:
-    return error.errno in (errno.ESRCH, errno.ECHILD)

@@ -1,30 +1,84 @@
-"""Starting a program with pipes: exact arguments and environment, nothing inherited, a session of its own."""
+"""Starting a program with pipes, and collecting it: exact arguments and environment, nothing inherited, nothing left.
+
+Between host and program stands the keeper (csrc/keeper.c), a small process that kills what the program leaves behind, and the
+program with it when the host is gone. Where it was not built the program is started directly: then a descendant that leaves
+the process group stays, and a host that is killed leaves a program that ignores the end of its input.
+"""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
+import select
 import signal
+import struct
 from collections.abc import Mapping, Sequence
 
 from dumpfmt.text import shown
 
+#: The compiled keeper, beside this file where it was built.
+KEEPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stdioproc-keeper")
+
 # What a child shall not inherit: the host may ignore or block signals, and its child must not.
 _DEFAULTED = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+# Where the keeper finds its ends (keeper.c); ours lie above, so that no move overwrites another.
+_LIFELINE, _REPORT, _LOWEST = 3, 4, 10
+# struct report of keeper.c.
+_REPORT_FORMAT = struct.Struct("=ii")
+_STARTED, _FAILED, _ENDED = 1, 2, 3
 
 
 class Child:
-    """A started program: its pid, a pidfd, and the host's ends of its three pipes (non-blocking; -1 once closed)."""
+    """A started program, and the host's ends of its pipes (non-blocking; -1 once closed).
 
-    __slots__ = ("pid", "pidfd", "stderr", "stdin", "stdout")
+    `pid` is the program's; `pidfd` becomes readable when it has ended and, with a keeper, so have all its descendants.
+    """
 
-    def __init__(self, pid: int, pidfd: int, stdin: int, stdout: int, stderr: int) -> None:
+    __slots__ = ("_leader", "_lifeline", "_report", "pid", "pidfd", "stderr", "stdin", "stdout")
+
+    def __init__(
+        self, pid: int, leader: int, pipes: tuple[int, int, int], lifeline: int = -1, report: int = -1
+    ) -> None:
         self.pid = pid
-        self.pidfd = pidfd
-        self.stdin = stdin
-        self.stdout = stdout
-        self.stderr = stderr
+        self.stdin, self.stdout, self.stderr = pipes
+        self._leader = leader  # whom to wait for: the keeper, or the program
+        self._lifeline = lifeline
+        self._report = report
+        self.pidfd = os.pidfd_open(leader)
+
+    def terminate(self) -> None:
+        """SIGTERM to the program's process group."""
+        self._order(b"T", signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to the program's process group and, with a keeper, to all its descendants."""
+        self._order(b"K", signal.SIGKILL)
+
+    def collect(self) -> int | None:
+        """Reap what has ended, kill what is left of its group, close everything.
+
+        The exit status, or minus the signal, or None when the system did not tell.
+        """
+        if self._lifeline < 0:
+            # While the program is not reaped its pid cannot be another's, and so the group is surely its own.
+            self.kill()
+        status: int | None = None
+        try:
+            pid, raw = os.waitpid(self._leader, os.WNOHANG)
+            if pid and self._report < 0:
+                status = os.waitstatus_to_exitcode(raw)
+        except ChildProcessError:
+            pass  # the host ignores SIGCHLD, or waits for all its children: somebody else has the status
+        if self._report >= 0:
+            kind, raw = _read_report(self._report, 0)
+            status = os.waitstatus_to_exitcode(raw) if kind == _ENDED else None
+        self.abandon()
+        return status
+
+    def abandon(self) -> None:
+        """Close everything, tell and wait for nobody."""
+        self.close("stdin", "stdout", "stderr", "pidfd", "_lifeline", "_report")
 
     def close(self, *names: str) -> None:
         """Close descriptors by name; those that are closed already stay so."""
@@ -34,46 +88,106 @@ class Child:
                 setattr(self, name, -1)
                 os.close(descriptor)
 
+    def _order(self, order: bytes, number: int) -> None:
+        try:
+            if self._lifeline >= 0:
+                os.write(self._lifeline, order)
+            else:
+                os.killpg(self.pid, number)
+        except (BrokenPipeError, ProcessLookupError, PermissionError):
+            pass  # it is gone, or has become somebody else's program
 
-def spawn(argv: Sequence[str], env: Mapping[str, str]) -> Child:
+
+def spawn(argv: Sequence[str], env: Mapping[str, str], timeout_ms: int | None = None) -> Child:
     """Start `argv[0]`, an absolute path, without a shell.
 
-    The child gets the three pipes and no other descriptor, `env` and nothing else, default signal dispositions, an
-    empty signal mask, and a session (so a process group) of its own. Raises OSError; `explain` says why.
+    The program gets three pipes and no other descriptor, `env` and nothing else, default signal dispositions, an empty
+    signal mask, and a session (so a process group) of its own. Raises OSError; `explain` says why.
     """
     opened: list[int] = []
+    kept: list[int] = []
     try:
         stdin, stdout, stderr = (_pipe(opened) for _ in range(3))
-        pid = os.posix_spawn(
-            argv[0],
-            list(argv),
-            dict(env),
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, stdin[0], 0),
-                (os.POSIX_SPAWN_DUP2, stdout[1], 1),
-                (os.POSIX_SPAWN_DUP2, stderr[1], 2),
-                *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inheritable()),
-            ],
-            setsid=True,
-            setsigmask=[],
-            setsigdef=_DEFAULTED,
-        )
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError as error:
-            if error.errno != errno.ESRCH:  # else it is gone already, and its number may be another's
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-            raise
+        standard = [(stdin[0], 0), (stdout[1], 1), (stderr[1], 2)]
+        kept = [stdin[1], stdout[0], stderr[0]]
+        if os.access(KEEPER, os.X_OK):
+            lifeline, report = _pipe(opened), _pipe(opened)
+            kept += [lifeline[1], report[0]]
+            child = _spawn_kept(
+                argv, env, [*standard, (lifeline[0], _LIFELINE), (report[1], _REPORT)], kept, timeout_ms
+            )
+        else:
+            pid = _start(argv[0], list(argv), env, standard)
+            child = _child_of(pid, pid, kept)
     except BaseException:
         for descriptor in opened:
             os.close(descriptor)
         raise
-    for descriptor in (stdin[0], stdout[1], stderr[1]):
-        os.close(descriptor)
-    for descriptor in (stdin[1], stdout[0], stderr[0]):
+    for descriptor in opened:
+        if descriptor not in kept:
+            os.close(descriptor)
+    for descriptor in kept[:3]:
         os.set_blocking(descriptor, False)
-    return Child(pid, pidfd, stdin[1], stdout[0], stderr[0])
+    return child
+
+
+def _spawn_kept(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    moves: list[tuple[int, int]],
+    kept: list[int],
+    timeout_ms: int | None,
+) -> Child:
+    keeper = _start(KEEPER, [KEEPER, str(os.getpid()), "-", argv[0], *argv], env, moves)
+    kind, value = _read_report(kept[4], timeout_ms)
+    if kind == _STARTED:
+        return _child_of(value, keeper, kept)
+    try:
+        os.kill(keeper, signal.SIGKILL)
+        os.waitpid(keeper, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass
+    number = value if kind == _FAILED else errno.ETIMEDOUT
+    raise OSError(number, os.strerror(number))
+
+
+def _child_of(pid: int, leader: int, kept: list[int]) -> Child:
+    try:
+        return Child(pid, leader, (kept[0], kept[1], kept[2]), *kept[3:])
+    except OSError as error:
+        if error.errno != errno.ESRCH:  # else it is gone already, and its number may be another's
+            os.kill(leader, signal.SIGKILL)
+            os.waitpid(leader, 0)
+        raise
+
+
+def _start(program: str, argv: list[str], env: Mapping[str, str], moves: list[tuple[int, int]]) -> int:
+    given = {number for _, number in moves}
+    return os.posix_spawn(
+        program,
+        argv,
+        dict(env),
+        file_actions=[
+            *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inheritable() if descriptor not in given),
+            *((os.POSIX_SPAWN_DUP2, descriptor, number) for descriptor, number in moves),
+        ],
+        setsid=True,
+        setsigmask=[],
+        setsigdef=_DEFAULTED,
+    )
+
+
+def _read_report(descriptor: int, timeout_ms: int | None) -> tuple[int, int]:
+    """The next report of a keeper, or zeros when it has none (within the time)."""
+    ready = select.poll()
+    ready.register(descriptor, select.POLLIN)
+    if not ready.poll(timeout_ms):
+        return 0, 0
+    data = os.read(descriptor, _REPORT_FORMAT.size)
+    if len(data) < _REPORT_FORMAT.size:
+        return 0, 0
+    kind, value = _REPORT_FORMAT.unpack(data)
+    return kind, value
 
 
 def explain(program: str, error: OSError) -> str:
@@ -82,6 +196,8 @@ def explain(program: str, error: OSError) -> str:
         return f"cannot be started: {error.strerror}; the host has too many open descriptors"
     if error.errno in (errno.EAGAIN, errno.ENOMEM):
         return f"cannot be started: {error.strerror}; the system has no room for another process"
+    if error.errno == errno.ETIMEDOUT:
+        return "the system did not execute it in time (a file system that does not answer?)"
     if error.errno == errno.ESRCH:
         return "it ended at once, and how is lost since the host ignores SIGCHLD"
     if error.errno == errno.ENOENT:
@@ -110,11 +226,13 @@ def explain(program: str, error: OSError) -> str:
 
 
 def _pipe(opened: list[int]) -> tuple[int, int]:
-    """A close-on-exec pipe above the standard descriptors, which a host may have closed and may open again."""
+    """A close-on-exec pipe above the low descriptors: a host may have closed the standard ones and may open them again, and
+    those that a child expects are laid over the rest.
+    """
     ends = []
     for descriptor in os.pipe():
-        if descriptor < 3:
-            moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+        if descriptor < _LOWEST:
+            moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _LOWEST)
             os.close(descriptor)
             descriptor = moved
         opened.append(descriptor)
