@@ -20,7 +20,8 @@ To set: `type` (and for dates `tomltype`) decides what is written, and a value t
 the value stays what it was in the file when it fits that, an element that is added to an array what the last one is,
 and all else is a string. A key with an empty value and keys below is a table; any other value beside keys below,
 binary values, bytes that are no UTF-8 and arrays with holes are refused, since TOML cannot hold them. Other metadata
-is not stored, and a warning says so; comments and order live in the file only.
+is not stored, and a warning says so; comments and order live in the file only. Who changes the `tomltype` of a table
+has that part of the file written anew, without the comments in it.
 
 The file is replaced as a whole, with its mode and owner, and only after the new text was read again and found to hold
 all keys. A file that changed since it was read is a conflict.
@@ -267,6 +268,8 @@ def _want(branch: _Branch, where: str) -> tt.Want:
             )
         want = _want_table(branch, where)
         want.style = _TABLES.get(tomltype, "section" if key is not None else "")
+        if want.style == "section" and any(_is_element(name) for name in branch.below):
+            want.style = ""  # the key says that this is no array, not how the table is written
         return want
     assert key is not None  # a branch ends with a key
     if says_array and is_index:

@@ -666,13 +666,23 @@ class _Editor:
         for name, child in table.children.items():
             if name not in want.children:
                 self._delete(child)
+        new: dict[str, Scalar | None] = {}
         for name, wanted in want.children.items():
             old = table.children.get(name)
             if old is None:
-                self._add(table, name, wanted)
+                new[name] = None
             elif not self._change(old, wanted):
                 self._delete(old)
-                self._add(table, name, wanted, old if isinstance(old, Scalar) else None)
+                new[name] = old if isinstance(old, Scalar) else None
+        if table.how == IMPLICIT and want.style == "section":
+            # It gets a header now, and with it a place for what is new in it.
+            header = Want(want.where)
+            header.children = {name: want.children[name] for name in new}
+            section, _ = _section_of(table)
+            self._insert_blocks(self._block_position(section), [self._block("[", path_of(table), header)])
+            return
+        for name, like in new.items():
+            self._add(table, name, want.children[name], like)
 
     def _change(self, node: Node, want: Want) -> bool:
         """Make a node what is wanted, where it stands; False when that needs another kind of place."""
@@ -684,6 +694,8 @@ class _Editor:
                 return False  # it would end with its last key
             if want.style and (want.style == "inline") != (node.how == INLINE) and node.how != ELEMENT:
                 return False
+            if want.style == "section" and node.how == DOTTED:
+                return False  # its lines stand in another section
             self._table(node, want)
             return True
         if isinstance(node, Tables) and want.items:
@@ -765,7 +777,7 @@ class _Editor:
         self._place(path, (*path_of(section), *path), want, lines, blocks, like)
         if lines:
             self._insert_lines(self._line_position(table, section), lines)
-        self._insert_blocks(_end_of(section) if section.how != ROOT else len(self._text), blocks)
+        self._insert_blocks(self._block_position(section), blocks)
 
     def _place(
         self,
@@ -802,6 +814,9 @@ class _Editor:
         for block in blocks:
             self._insert_lines(position, block if before.endswith("\n\n") else ["", *block], rank=1)
             before = ""
+
+    def _block_position(self, section: Table) -> int:
+        return len(self._text) if section.how == ROOT else _end_of(section)
 
     def _line_position(self, table: Table, section: Table) -> int:
         """Behind the last line of the table, else behind the last line of its section."""
