@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 #: More than any command needs here; nothing waits without a bound.
-TIMEOUT = 10
+TIMEOUT = 30
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
