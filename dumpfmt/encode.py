@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from dumpfmt import names, text
 from dumpfmt.errors import DumpError
 from dumpfmt.key import Key
 from dumpfmt.keyset import KeySet
@@ -30,10 +33,7 @@ def dumps(keyset: KeySet, parent: Key | str | None = None) -> bytes:
     add = out.append
     written: dict[int, tuple[bytes, bytes]] = {}  # id of a metakey -> key and metadata name where it was first written
     encoded: dict[str, bytes] = {}  # names of metadata repeat
-    for key in keyset:
-        name = key._name.encode("utf-8", "surrogateescape")
-        if root is not None:
-            name = relative_name(key, root)
+    for key, name in _full_names(keyset) if root is None else relative_names(keyset, root):
         value = key._value
         if isinstance(value, str):
             content = value.encode("utf-8", "surrogateescape")
@@ -57,13 +57,36 @@ def dumps(keyset: KeySet, parent: Key | str | None = None) -> bytes:
     return b"".join(out)
 
 
-def relative_name(key: Key, parent: Key) -> bytes:
-    """The escaped name of `key` without `parent` and the slash behind it; the parent itself is empty.
+def _full_names(keyset: KeySet) -> Iterator[tuple[Key, bytes]]:
+    return ((key, text.encode(key.name)) for key in keyset)
 
-    Elektra's writer cuts by length and never looks (facts 4.1), so a key elsewhere is refused here. A cascading
-    parent takes keys of any one namespace as keys of its own.
+
+def relative_names(keyset: KeySet, parent: Key) -> Iterator[tuple[Key, bytes]]:
+    """Each key with its escaped name without `parent` and the slash behind it; the parent itself is empty.
+
+    Elektra's writer cuts by length and never looks (facts 4.1), so a key elsewhere is refused here. A cascading parent
+    takes keys of any one namespace as keys of its own.
     """
-    if not key.is_below_or_same(parent):
-        raise DumpError(f"{key.name} is not below {parent.name}, to which the names of this dump are relative")
+    namespaces: set[int] = set()
+    for key in keyset:
+        if not key.is_below_or_same(parent):
+            raise DumpError(f"{key.name} is not below {parent.name}, to which the names of this dump are relative")
+        namespaces.add(key.unescaped[0])
+        if len(namespaces) > 1 and parent.namespace is names.Namespace.CASCADING:
+            raise DumpError(
+                f"{key.name} has another namespace than the keys before it: below {parent.name} both look alike"
+            )
+        yield key, text.encode(_relative_name(key, parent))
+
+
+def _relative_name(key: Key, parent: Key) -> str:
     path, root = key.name[key.name.index("/") :], parent.name[parent.name.index("/") :]
-    return path[len(root) :].removeprefix("/").encode("utf-8", "surrogateescape")
+    if path == root:
+        return ""
+    if path.startswith(root.removesuffix("/") + "/"):
+        return path[len(root) :].removeprefix("/")
+    # The parent in another spelling, as "\\#5" is one of "#5".
+    relative = "/".join(names.split(path[1:])[len(parent.parts) :])
+    if names.unescaped(names.join(parent.name, relative))[1:] != key.unescaped[1:]:
+        raise DumpError(f"{key.name} has no name relative to {parent.name}")
+    return relative

@@ -44,7 +44,7 @@ def canonical(name: str) -> str:
     prefix, path = _split_namespace(name)
     _check_escapes(name)
     kept: list[str] = []
-    for part in _split(path):
+    for part in split(path):
         if part in ("", "."):
             continue
         if part == "..":
@@ -62,7 +62,7 @@ def unescaped(name: str) -> bytes:
     path = name[slash + 1 :]
     if not path:
         return namespace + b"\0\0"
-    return namespace + b"\0" + b"".join(text.encode(unescape_part(part)) + b"\0" for part in _split(path))
+    return namespace + b"\0" + b"".join(text.encode(unescape_part(part)) + b"\0" for part in split(path))
 
 
 def plain(name: bytes) -> bytes | None:
@@ -110,7 +110,7 @@ def is_plain_path(path: str) -> bool:
 def parts(name: str) -> tuple[str, ...]:
     """The unescaped parts of a *canonical* name; a root has none."""
     path = name[name.index("/") + 1 :]
-    return tuple(unescape_part(part) for part in _split(path)) if path else ()
+    return tuple(unescape_part(part) for part in split(path)) if path else ()
 
 
 def join(name: str, relative: str) -> str:
@@ -135,7 +135,7 @@ def with_basename(name: str, part: str) -> str:
     slash = name.index("/")
     if slash + 1 == len(name):
         raise InvalidKeyName(name, "a root has no base name that could be replaced")
-    return "/".join([name[:slash], *_split(name[slash + 1 :])[:-1], escape_part(part)])
+    return "/".join([name[:slash], *split(name[slash + 1 :])[:-1], escape_part(part)])
 
 
 def escape_part(part: str) -> str:
@@ -235,7 +235,7 @@ def _split_namespace(name: str) -> tuple[str, str]:
     return name[: colon + 1], name[colon + 2 :]
 
 
-def _split(path: str) -> list[str]:
+def split(path: str) -> list[str]:
     """Split at slashes that no backslash escapes."""
     if "\\" not in path:
         return path.split("/")

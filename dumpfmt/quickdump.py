@@ -8,7 +8,7 @@ before them.
 from __future__ import annotations
 
 from dumpfmt import names, text
-from dumpfmt.encode import relative_name
+from dumpfmt.encode import relative_names
 from dumpfmt.errors import DumpError, DumpSyntaxError, InvalidKeyName, InvalidNameInDump, LimitExceeded, TruncatedDump
 from dumpfmt.key import Key, MetaKey, meta_name
 from dumpfmt.keyset import KeySet
@@ -25,8 +25,7 @@ def dumps(keyset: KeySet, parent: Key | str) -> bytes:
     root = Key(parent) if isinstance(parent, str) else parent
     out = [MAGIC]
     written: dict[int, tuple[bytes, bytes]] = {}
-    for key in keyset:
-        name = relative_name(key, root)
+    for key, name in relative_names(keyset, root):
         value = key.value
         out.append(_sized(name))
         out.append(b"s" + _sized(text.encode(value)) if isinstance(value, str) else b"b" + _sized(value or b""))
