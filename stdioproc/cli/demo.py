@@ -188,9 +188,8 @@ def end(stage: Stage) -> None:
             plugin.end()
     stage.screen.line((f"{'plugin':<11}{'step':<22}{'ms':>8}{'bytes out':>12}{'bytes in':>12}", "dim"))
     for name, what, elapsed, sent, received in stage.timings:
-        stage.screen.line(
-            (f"{name:<11}", "bold"), f"{what:<22}{elapsed * 1000:>8.2f}{sent or '':>12}{received or '':>12}"
-        )
+        bytes_out, bytes_in = (f"{count:,}" if count else "-" for count in (sent, received))
+        stage.screen.line((f"{name:<11}", "bold"), f"{what:<22}{elapsed * 1000:>8.2f}{bytes_out:>12}{bytes_in:>12}")
     for name, plugin in stage.plugins.items():
         if plugin.ending is None or plugin.ending.rung != "TERMINATE" or plugin.ending.status != 0:
             raise DemoError(f"{name} did not end when it was asked: {plugin.ending!r}")
@@ -198,10 +197,10 @@ def end(stage: Stage) -> None:
 
 def go_on(stage: Stage) -> None:
     """What to try next."""
-    call = "stdioproc call get --parent user:/x --parent-value pyproject.toml"
-    stage.screen.line(("$ ", "dim"), call, " \\")
+    file = "pyproject.toml" if stage.source.parent != stage.directory else "FILE.toml"
+    stage.screen.line(("$ ", "dim"), f"{_typed('stdioproc')} call get --parent user:/x --parent-value {file} \\")
     stage.screen.line("      --format json -- pluginproc --load-plugin toml")
-    stage.screen.line(("$ ", "dim"), "pluginproc --list")
+    stage.screen.line(("$ ", "dim"), f"{_typed('pluginproc')} --list")
     stage.say("Your own Elektra was not touched, and nothing is left behind.")
 
 
@@ -264,6 +263,17 @@ def _pluginproc() -> list[str]:
             return [program]
     # -P: not with the current directory, whatever lies there, as the first on sys.path.
     return [sys.executable, "-P", "-m", "stdioproc.cli.pluginproc"]
+
+
+def _typed(command: str) -> str:
+    """What to type for one of our commands: its name where the shell finds it, or else its path."""
+    if shutil.which(command) is not None:
+        return command
+    for beside in (os.path.abspath(sys.argv[0]), sys.executable):
+        path = os.path.join(os.path.dirname(beside), command)
+        if os.path.isfile(path):
+            return min(path, os.path.relpath(path), key=len)
+    return command
 
 
 def _to_change(keyset: KeySet) -> Key:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from dumpfmt import Key, KeySet
 from stdioproc.cli import dialogue, tree
 
-from .conftest import Run
+from .conftest import TIMEOUT, Run
 from .test_terminal import Terminal, ended, terminal
 
 __all__ = ["terminal"]
@@ -46,6 +47,16 @@ def test_the_demo_does_the_main_job_on_this_project(run: Run, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_commands_that_it_suggests_work(run: Run) -> None:
+    shown = run("stdioproc", "demo", cwd=ROOT).stdout.decode().partition("6. Go on")[2]
+    commands = re.findall(r"^\$ ((?:.*\\\n)*.*)$", shown, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        result = subprocess.run(["/bin/sh", "-c", command], capture_output=True, timeout=TIMEOUT, cwd=ROOT)
+        assert (result.returncode, result.stderr) == (0, b"")
+        assert b"toml" in result.stdout
+
+
 def test_without_a_file_a_small_one_is_made_up_and_that_is_said(run: Run, tmp_path: Path) -> None:
     result = run("stdioproc", "demo")
     assert (result.returncode, result.stderr) == (0, b"")
@@ -71,7 +82,7 @@ def test_a_file_that_is_no_toml_is_the_plugins_error(run: Run, tmp_path: Path) -
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(commands: Path) -> None:
-    result = pexpect.run(f"/bin/sh -c '{commands}/stdioproc demo | head -n 1'", timeout=30, encoding="utf-8")
+    result = pexpect.run(f"/bin/sh -c '{commands}/stdioproc demo | head -n 1'", timeout=TIMEOUT, encoding="utf-8")
     assert str(result).splitlines() == ["1. Read pyproject.toml through the plugin toml"]
 
 
