@@ -174,8 +174,11 @@ class PluginProcess:
         self._opened_with = parent if parent is not None else Key("/")
         return self._open(self._running())
 
-    def end(self) -> None:
-        """Send close if it is due, end the child and reap it. Does not raise for how it ended: `ending` tells."""
+    def end(self, parent: Key | None = None) -> None:
+        """Send close if it is due, end the child and reap it. Does not raise for how it ended: `ending` tells.
+
+        `parent` goes with close and gets its warnings; without one it is a copy of what went with open.
+        """
         pump, connection = self._pump, self._connection
         if pump is None or connection is None:
             return
@@ -185,12 +188,11 @@ class PluginProcess:
         self._starts = []  # it was not the child that failed
         try:
             if connection.state is State.OPENED and self._opened_with is not None and "close" in self.operations:
-                self._exchange(
-                    connection,
-                    Request("close", self._opened_with.copy(), KeySet()),
-                    self._close_timeout,
-                    end_on_error=False,
+                told = parent if parent is not None else self._opened_with.copy()
+                reply = self._exchange(
+                    connection, Request("close", told.copy(), KeySet()), self._close_timeout, end_on_error=False
                 )
+                merge_metadata(told, reply.parent, failed=reply.status is Status.ERROR)
         except PluginProcessError:
             pass  # what is left of it is ended now
         finally:
