@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 from collections.abc import Mapping
+from itertools import count
 
 from ctypes_shim.contract import ContractCache, ContractError
 from dumpfmt import DumpError, Key, KeySet, dumps, loads
@@ -107,14 +108,7 @@ _environ = HostEnvironment()
 _instances: dict[int, Instance] = {}
 _contracts = ContractCache()
 _replies: dict[int, list[Any]] = {}
-_last = 0
-
-
-def _next_number() -> int:
-    """A number that is given once; only called with the interpreter lock held, and there is no switch inside."""
-    global _last
-    _last += 1
-    return _last
+_numbers = count(1)  # of instances and replies; never the same one twice, threads or not
 
 
 # --- requests
@@ -122,14 +116,16 @@ def _next_number() -> int:
 
 def _on_request(request: Any, reply: Any) -> int:
     kept: list[Any] = []
-    reply.token = _next_number()
+    reply.token = next(_numbers)
     _replies[reply.token] = kept
     reply.status = Status.ERROR
     try:
         _HANDLERS[request.kind](request, reply, kept)
     except BaseException as error:  # nothing may leave: there is C code above
         _put_error(reply, kept, _as_elektra_error(error))
-        _drop_instance(request.instance)
+        # Nobody knows what state it is in; the next operation makes another one.
+        _drop_instance(reply.instance or request.instance)
+        reply.instance = 0
         if isinstance(error, KeyboardInterrupt):
             _thread.interrupt_main()  # a host that is Python itself gets its Ctrl-C after all
     return 0
@@ -237,7 +233,7 @@ def _instance(request: Any, reply: Any) -> Instance:
     number = request.instance
     if instance is None:
         instance = Instance(PluginConfig.from_keyset(loads(_bytes(request.config))))
-        number = _next_number()
+        number = next(_numbers)
         _instances[number] = instance
     reply.instance = number
     return instance

@@ -33,7 +33,8 @@ _WARNINGS = ("-Wall", "-Wextra")
 _COMMON = ("-std=c11", "-D_GNU_SOURCE", "-O2", "-fPIC", "-fvisibility=hidden")
 # nodelete: Elektra's loader calls dlclose, and neither Python nor handlers for fork can be unmapped.
 _LINK = ("-shared", "-Wl,-z,nodelete", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,--no-undefined", "-Wl,--enable-new-dtags")
-_THIN_SOURCES = ("plugin.c", "boot.c", "report.c", "keyset_dump.c")
+DUMP_SOURCES = ("dump_common.c", "dump_write.c", "dump_read.c", "dump_apply.c")
+_THIN_SOURCES = ("plugin.c", "contract.c", "parent.c", "report.c", "boot.c", *DUMP_SOURCES)
 
 
 class BuildError(RuntimeError):
@@ -202,7 +203,9 @@ def _build_embed(compiler: str, python: PythonLibrary, work: Path, flags: tuple[
     target = work / EMBED_FILE
     script = f"-Wl,--version-script={SOURCES / 'embed.map'}"
     runpath = f"-Wl,-rpath,{python.library.parent}"
-    _run(compiler, *_LINK, *flags, script, runpath, "-o", str(target), *objects, str(python.library), "-pthread", "-ldl")
+    _run(
+        compiler, *_LINK, *flags, script, runpath, "-o", str(target), *objects, str(python.library), "-pthread", "-ldl"
+    )
     return target
 
 

@@ -28,34 +28,41 @@ static void after_fork (void)
     pthread_mutex_unlock (&lock);
 }
 
-__attribute__ ((constructor)) static void survive_fork (void)
+/* Where this library was loaded from. Absolute, since the host may change its directory before the first request. */
+static char own_path[PATH_MAX];
+
+__attribute__ ((constructor)) static void loaded (void)
 {
+    Dl_info info;
     pthread_atfork (before_fork, after_fork, after_fork);
+    if (!dladdr ((void *) &boot_bridge, &info) || !info.dli_fname) return;
+    if (info.dli_fname[0] == '/')
+        snprintf (own_path, sizeof (own_path), "%s", info.dli_fname);
+    else if (!realpath (info.dli_fname, own_path))
+        own_path[0] = '\0';
 }
 
-/* The embedding library in the directory of path. */
+/* The embedding library in the directory of path, which is absolute. */
 static bool beside (const char * path, char * out, size_t out_size)
 {
     const char * slash = strrchr (path, '/');
-    int directory = slash ? (int) (slash - path) : 1;
-    int size = snprintf (out, out_size, "%.*s/%s", directory, slash ? path : ".", STDIOPROC_BRIDGE_FILE);
+    int size = snprintf (out, out_size, "%.*s/%s", (int) (slash - path), path, STDIOPROC_BRIDGE_FILE);
     return size > 0 && (size_t) size < out_size;
 }
 
 /* Where this library was installed as a copy, and where it was built when it is a link. */
 static bool find_file (char * out, size_t out_size, char * why, size_t why_size)
 {
-    Dl_info info;
     char real[PATH_MAX];
-    if (!dladdr ((void *) &boot_bridge, &info) || !info.dli_fname)
+    if (!own_path[0])
     {
         snprintf (why, why_size, "the loader does not tell where libelektra-plugin-stdioproc.so lies");
         return false;
     }
-    if (beside (info.dli_fname, out, out_size) && access (out, R_OK) == 0) return true;
-    if (realpath (info.dli_fname, real) && beside (real, out, out_size) && access (out, R_OK) == 0) return true;
+    if (beside (own_path, out, out_size) && access (out, R_OK) == 0) return true;
+    if (realpath (own_path, real) && beside (real, out, out_size) && access (out, R_OK) == 0) return true;
     snprintf (why, why_size, "%s is missing or not readable (%s) beside %s, so no program can be started; %s", STDIOPROC_BRIDGE_FILE,
-              strerror (errno), info.dli_fname, REBUILD);
+              strerror (errno), own_path, REBUILD);
     return false;
 }
 

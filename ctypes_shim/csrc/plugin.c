@@ -9,8 +9,10 @@
  */
 #include "../include/stdioproc.h"
 #include "boot.h"
+#include "contract.h"
 #include "elektra_abi.h"
 #include "keyset_dump.h"
+#include "parent.h"
 #include "report.h"
 
 #include <stdarg.h>
@@ -18,18 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Must be the NAME of the library file: Elektra's tools ask for the contract below it, and KDB opens by it. */
-#define PLUGIN_NAME "stdioproc"
-#define MODULES "system:/elektra/modules/"
-#define CONTRACT_ROOT MODULES PLUGIN_NAME
-
 #define SOURCE_FILE "plugin.c"
-#define OPERATION_COUNT 7
 
 /* Long enough for a child's last words, which the host quotes. */
 #define REASON_SIZE 4096
-
-typedef void (*any_function) (void);
 
 /* One opened plugin. Made at the first operation, so that opening cannot fail. */
 struct instance
@@ -86,6 +80,11 @@ static struct stdioproc_bytes bytes_of (const struct dump_buffer * buffer)
     return (struct stdioproc_bytes){ buffer->data, buffer->size };
 }
 
+static struct dump_span span_of (struct stdioproc_bytes bytes)
+{
+    return (struct dump_span){ bytes.data, bytes.size };
+}
+
 static bool is_empty (struct stdioproc_bytes bytes)
 {
     return bytes.size == 0;
@@ -134,6 +133,15 @@ static bool report_reply (Key * parent, const struct stdioproc_reply * reply, in
     return true;
 }
 
+/* Take over what the reply says about the parent key, if anything. */
+static bool take_parent (Key * parent, const struct stdioproc_reply * reply, bool with_value, struct dump_problem * problem)
+{
+    char module[128];
+    if (is_empty (reply->parent)) return true;
+    copy_text (module, sizeof (module), reply->module, PLUGIN_NAME);
+    return parent_merge (parent, span_of (reply->parent), reply->status, with_value, module, problem);
+}
+
 /* ---- instances ---- */
 
 static struct instance * instance_of (Plugin * handle)
@@ -146,126 +154,6 @@ static struct instance * instance_of (Plugin * handle)
         elektraPluginSetData (handle, instance);
     }
     return instance;
-}
-
-/* ---- the parent key ---- */
-
-static bool in_group (struct dump_span name, const char * group)
-{
-    size_t size = strlen (group);
-    return dump_span_starts (name, group) && (name.size == size || name.data[size] == '/');
-}
-
-/* Metadata that follows rules of its own. */
-static bool is_special (struct dump_span name)
-{
-    return dump_span_is (name, "binary") || in_group (name, "error") || in_group (name, "warnings") || in_group (name, "internal/stdioproc");
-}
-
-static void put_meta (Key * parent, struct dump_span name, struct dump_span value)
-{
-    struct dump_buffer full = { 0 };
-    struct dump_buffer text = { 0 };
-    bool made = dump_buffer_append (&full, "meta:/", 6) && dump_buffer_append (&full, name.data, name.size) && dump_buffer_append (&full, "", 1);
-    const char * new_text = dump_text (&text, value);
-    if (made && new_text)
-    {
-        const Key * old = keyGetMeta (parent, full.data);
-        if (!old || strcmp (keyString (old), new_text) != 0) keySetMeta (parent, full.data, new_text);
-    }
-    dump_buffer_free (&full);
-    dump_buffer_free (&text);
-}
-
-/* True when the reply's error is not the one that the parent key already had. */
-static bool brings_another_error (Key * parent, const struct dump_records * records)
-{
-    for (size_t i = 0; i < records->meta_count; ++i)
-    {
-        const struct dump_meta * meta = &records->metas[i];
-        struct dump_buffer full = { 0 };
-        bool other = false;
-        if (in_group (meta->name, "error") && dump_buffer_append (&full, "meta:/", 6) && dump_buffer_append (&full, meta->name.data, meta->name.size) &&
-            dump_buffer_append (&full, "", 1))
-        {
-            const Key * old = keyGetMeta (parent, full.data);
-            other = !old || strlen (keyString (old)) != meta->value.size || memcmp (keyString (old), meta->value.data, meta->value.size) != 0;
-        }
-        dump_buffer_free (&full);
-        if (other) return true;
-    }
-    return false;
-}
-
-static void put_group (Key * parent, const struct dump_records * records, const char * group)
-{
-    for (size_t i = 0; i < records->meta_count; ++i)
-        if (in_group (records->metas[i].name, group)) put_meta (parent, records->metas[i].name, records->metas[i].value);
-}
-
-/* An error stands already (KDB puts one there while it rolls back): what the child says besides becomes a warning. */
-static void put_second_error (Key * parent, const struct dump_records * records, const char * module)
-{
-    Key * scratch = keyNew (keyName (parent), KEY_END);
-    if (!scratch) return;
-    keySetString (scratch, keyString (parent));
-    put_group (scratch, records, "error");
-    report_as_warning (parent, scratch, module, SOURCE_FILE, __LINE__);
-    keyDel (scratch);
-}
-
-static void put_value (Key * parent, const struct dump_record * record)
-{
-    struct dump_buffer text = { 0 };
-    if (record->binary)
-    {
-        keySetBinary (parent, record->value.size ? record->value.data : NULL, record->value.size);
-    }
-    else
-    {
-        const char * value = dump_text (&text, record->value);
-        if (value && (keyIsBinary (parent) == 1 || strcmp (keyString (parent), value) != 0)) keySetString (parent, value);
-    }
-    dump_buffer_free (&text);
-}
-
-/* What a reply may change on the parent key. False: the reply is not about this key. */
-static bool merge_parent (Key * parent, const struct stdioproc_reply * reply, bool with_value, struct dump_problem * problem)
-{
-    struct dump_records records;
-    char module[128];
-    bool good = dump_read (&records, reply->parent.data, reply->parent.size, problem);
-    if (good && (records.count != 1 || !dump_span_is (records.records[0].name, keyName (parent))))
-    {
-        snprintf (problem->text, sizeof (problem->text), "the reply is not about the parent key %s", keyName (parent));
-        good = false;
-    }
-    if (good)
-    {
-        copy_text (module, sizeof (module), reply->module, PLUGIN_NAME);
-        bool had_error = keyGetMeta (parent, "meta:/error") != NULL;
-        put_group (parent, &records, "warnings");
-        if (reply->status == ELEKTRA_PLUGIN_STATUS_ERROR && is_empty (reply->number))
-        {
-            if (!had_error)
-            {
-                put_group (parent, &records, "error");
-                report_complete (parent, module, SOURCE_FILE, __LINE__);
-            }
-            else if (brings_another_error (parent, &records))
-            {
-                put_second_error (parent, &records, module);
-            }
-        }
-        if (reply->status != ELEKTRA_PLUGIN_STATUS_ERROR)
-        {
-            if (with_value && !keyIsLocked (parent, KEY_LOCK_VALUE)) put_value (parent, &records.records[0]);
-            for (size_t i = 0; i < records.meta_count; ++i)
-                if (!is_special (records.metas[i].name)) put_meta (parent, records.metas[i].name, records.metas[i].value);
-        }
-    }
-    dump_records_free (&records);
-    return good;
 }
 
 /* ---- operations ---- */
@@ -327,7 +215,7 @@ static int take_reply (const struct instance * instance, const struct stdioproc_
             return ELEKTRA_PLUGIN_STATUS_ERROR;
         }
     }
-    if (!is_empty (reply->parent) && !merge_parent (parent, reply, with_value, &problem))
+    if (!take_parent (parent, reply, with_value, &problem))
     {
         fail (parent, REPORT_MISBEHAVIOR, __LINE__, "%s", problem.text);
         return ELEKTRA_PLUGIN_STATUS_ERROR;
@@ -384,106 +272,6 @@ static int operate (Plugin * handle, KeySet * ks, Key * parent, enum operation o
 
 /* ---- contract ---- */
 
-static int append_text (KeySet * ks, const char * root, const char * below, const char * value)
-{
-    char name[512];
-    int size = snprintf (name, sizeof (name), "%s%s", root, below);
-    Key * key = size > 0 && (size_t) size < sizeof (name) ? keyNew (name, KEY_END) : NULL;
-    if (!key) return -1;
-    keySetString (key, value);
-    return ksAppendKey (ks, key) < 0 ? -1 : 0;
-}
-
-static any_function function_of (const char * word)
-{
-    static const struct
-    {
-        const char * word;
-        any_function function;
-    } functions[OPERATION_COUNT] = { { "open", (any_function) elektraStdprocioOpen },     { "close", (any_function) elektraStdprocioClose },
-                                     { "get", (any_function) elektraStdprocioGet },       { "set", (any_function) elektraStdprocioSet },
-                                     { "commit", (any_function) elektraStdprocioCommit }, { "error", (any_function) elektraStdprocioError },
-                                     { "checkconf", (any_function) elektraStdprocioCheckConf } };
-    for (size_t i = 0; i < OPERATION_COUNT; ++i)
-        if (strcmp (functions[i].word, word) == 0) return functions[i].function;
-    return NULL;
-}
-
-/* Elektra's tools want the function itself as a binary value, and check that it is the registered one. */
-static int append_export (KeySet * ks, const char * root, const char * word)
-{
-    char name[512];
-    any_function function = function_of (word);
-    int size = snprintf (name, sizeof (name), "%s/exports/%s", root, word);
-    Key * key = function && size > 0 && (size_t) size < sizeof (name) ? keyNew (name, KEY_END) : NULL;
-    if (!key) return -1;
-    keySetBinary (key, &function, sizeof (function));
-    return ksAppendKey (ks, key) < 0 ? -1 : 0;
-}
-
-#define EVERY_PLACEMENT                                                                                                                    \
-    "prerollback rollback postrollback getresolver pregetstorage getstorage procgetstorage postgetstorage setresolver presetstorage "     \
-    "setstorage precommit commit postcommit"
-
-/* What never depends on a program. needs, provides and metadata are empty: Elektra's tools search them in every plugin. */
-static int append_static_contract (KeySet * ks, const char * root, bool known_program)
-{
-    static const char * const words[OPERATION_COUNT] = { "open", "close", "get", "set", "commit", "error", "checkconf" };
-    static const char * const infos[][2] = {
-        { "", "stdioproc runs any program that reads standard input and writes standard output as a plugin" },
-        { "/author", "stdioproc authors <stdioproc@users.noreply.github.com>" },
-        { "/licence", "BSD" },
-        { "/description", "delegates every operation of a plugin to a program of its own" },
-        { "/needs", "" },
-        { "/provides", "" },
-        { "/recommends", "" },
-        { "/metadata", "" },
-        { "/status", "maintained unittest shelltest" },
-        { "/version", "1" },
-    };
-    int failed = append_text (ks, root, "", "stdioproc plugin waits for your orders");
-    failed |= append_text (ks, root, "/exports", "");
-    for (size_t i = 0; i < OPERATION_COUNT; ++i)
-        failed |= append_export (ks, root, words[i]);
-    for (size_t i = 0; i < sizeof (infos) / sizeof (*infos); ++i)
-    {
-        char name[64];
-        snprintf (name, sizeof (name), "/infos%s", infos[i][0]);
-        failed |= append_text (ks, root, name, infos[i][1]);
-    }
-    /* A program that cannot be asked gets harmless ones: checkconf runs before they are used, and refuses with the reason. */
-    failed |= append_text (ks, root, "/infos/placements", known_program ? "postgetstorage presetstorage" : EVERY_PLACEMENT);
-    return failed;
-}
-
-/* The contract that the embedding library made of the program's own one: texts, and exports/OPERATION for each that it has. */
-static int append_child_contract (KeySet * ks, const char * root, struct stdioproc_bytes contract)
-{
-    struct dump_problem problem;
-    struct dump_records records;
-    struct dump_buffer name = { 0 };
-    struct dump_buffer value = { 0 };
-    static const size_t skip = sizeof (CONTRACT_ROOT) - 1;
-    int failed = dump_read (&records, contract.data, contract.size, &problem) ? 0 : -1;
-    for (size_t i = 0; !failed && i < records.count; ++i)
-    {
-        struct dump_span full = records.records[i].name;
-        if (!dump_span_starts (full, CONTRACT_ROOT)) continue;
-        const char * below = dump_text (&name, (struct dump_span){ full.data + skip, full.size - skip });
-        const char * text = dump_text (&value, records.records[i].value);
-        if (!below || !text)
-            failed = -1;
-        else if (strncmp (below, "/exports/", 9) == 0)
-            failed = append_export (ks, root, below + 9);
-        else
-            failed = append_text (ks, root, below, text);
-    }
-    dump_buffer_free (&name);
-    dump_buffer_free (&value);
-    dump_records_free (&records);
-    return failed;
-}
-
 /* True when the program could be asked. Its failure is not reported here: the tools drop it, and checkconf tells it. */
 static bool append_program_contract (Plugin * handle, KeySet * ks, const char * root)
 {
@@ -498,7 +286,7 @@ static bool append_program_contract (Plugin * handle, KeySet * ks, const char * 
         const struct stdioproc_bridge * bridge = send_request (&request, &reply, why, sizeof (why));
         if (bridge)
         {
-            done = reply.status == ELEKTRA_PLUGIN_STATUS_SUCCESS && append_child_contract (ks, root, reply.data) == 0;
+            done = reply.status == ELEKTRA_PLUGIN_STATUS_SUCCESS && contract_append_program (ks, root, span_of (reply.data)) == 0;
             release_reply (bridge, &reply);
         }
     }
@@ -511,7 +299,7 @@ static int get_contract (Plugin * handle, KeySet * ks, Key * parent)
     const char * root = keyName (parent);
     bool known_program = program_of (elektraPluginGetConfig (handle)) != NULL;
     if (known_program && !is_disabled () && append_program_contract (handle, ks, root)) return ELEKTRA_PLUGIN_STATUS_SUCCESS;
-    if (append_static_contract (ks, root, known_program) == 0) return ELEKTRA_PLUGIN_STATUS_SUCCESS;
+    if (contract_append_static (ks, root, known_program) == 0) return ELEKTRA_PLUGIN_STATUS_SUCCESS;
     fail (parent, REPORT_OUT_OF_MEMORY, __LINE__, "out of memory");
     return ELEKTRA_PLUGIN_STATUS_ERROR;
 }
@@ -637,7 +425,7 @@ EXPORTED int elektraStdprocioCheckConf (Key * errorKey, KeySet * config)
         {
             status = reply.status;
             report_reply (errorKey, &reply, __LINE__);
-            bool taken = is_empty (reply.parent) || merge_parent (errorKey, &reply, false, &problem);
+            bool taken = take_parent (errorKey, &reply, false, &problem);
             if (taken && status == ELEKTRA_PLUGIN_STATUS_SUCCESS && !is_empty (reply.data))
                 taken = dump_apply (reply.data.data, reply.data.size, config, NULL, &problem);
             if (!taken)

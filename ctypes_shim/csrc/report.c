@@ -147,11 +147,3 @@ void report_complete (Key * key, const char * module, const char * file, int lin
         if (!present) put_part (key, "error", parts[i], texts[i]);
     }
 }
-
-void report_as_warning (Key * key, Key * from, const char * module, const char * file, int line)
-{
-    char line_text[16];
-    snprintf (line_text, sizeof (line_text), "%d", line);
-    struct report report = read_error (from, module, file, line_text);
-    put_warning (key, &report);
-}

@@ -29,7 +29,4 @@ void report_warning (Key * key, const char * number, const char * module, const 
 /* Add what is missing in an error that a child has put together itself, so that kdb does not print empty fields. */
 void report_complete (Key * key, const char * module, const char * file, int line);
 
-/* Put the error that stands on another key as a warning on this one, completed as above. */
-void report_as_warning (Key * key, Key * from, const char * module, const char * file, int line);
-
 #endif

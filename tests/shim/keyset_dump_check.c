@@ -1,5 +1,5 @@
 /*
- * Checks of keyset_dump.c on the test double. Usage: keyset_dump_check SCENARIO.
+ * Checks of keyset_dump.h on the test double. Usage: keyset_dump_check SCENARIO.
  *
  * Prints nothing and ends with 0, or says which line failed. "roundtrip" reads a dump from standard input, applies it to an empty
  * keyset, and writes that keyset to standard output, so that recorded dumps of a real Elektra can be put through from outside.
