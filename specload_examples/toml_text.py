@@ -172,14 +172,21 @@ def read(text: str) -> Table:
     except RecursionError:
         raise TomlError("the values are nested too deeply") from None
     except (TOMLKitError, ValueError) as error:
-        line, column = getattr(error, "line", 0), getattr(error, "col", 0)
-        raise TomlError(
-            str(error).replace(f" at line {line} col {column}", ""), line, column + 1 if line else 0
-        ) from None
+        raise _refusal(error, body) from None
     root = _Scanner(text, len(text) - len(body)).document()
     if not _agree(root, value):
         raise EditError("its structure is not understood")
     return root
+
+
+def _refusal(error: Exception, text: str) -> TomlError:
+    line, column = getattr(error, "line", 0), getattr(error, "col", 0)
+    reason = str(error).replace(f" at line {line} col {column}", "").rstrip(".")
+    # tomlkit takes the end for a NUL, and does not know where it is.
+    if "end of file" in reason or (r"'\x00'" in reason and "\0" not in text):
+        lines = text.split("\n")
+        return TomlError("the file ends before what stands there is complete", len(lines), len(lines[-1]) + 1)
+    return TomlError(reason, line, column + 1 if line else 0)
 
 
 def kind_of(raw: str) -> str:

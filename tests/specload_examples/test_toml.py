@@ -399,6 +399,7 @@ def test_get_and_set_through_a_process(dialect: str, parser: str, path: Path) ->
     ("content", "where"),
     [
         (b"a = 1\nb = \n", "line 2, column 5"),
+        (b"a = 1\nb = [", "line 2, column 6: the file ends"),
         (b"a = 1\nb = '\xff'\n", "line 2, byte 6"),
         (b"[a]\n[a]\n", "line 2"),
         (b"a = " + b"[" * 10000, ""),
