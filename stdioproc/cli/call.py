@@ -57,6 +57,12 @@ def _pair(written: str) -> tuple[str, str]:
     return name, content
 
 
+def _variable(written: str) -> str:
+    if not written or "=" in written:
+        raise click.BadParameter(f"{written!r} must be the name of a variable; to set one use --env NAME=VALUE")
+    return written
+
+
 def _seconds(written: str | float) -> float:
     try:
         seconds = float(written)
@@ -119,7 +125,11 @@ def _text(argument: str) -> str:
     help="A variable for the program, whose environment is empty otherwise, as when mounted. Repeatable.",
 )
 @click.option(
-    "--copyenv", metavar="NAME", multiple=True, help="A variable that the program gets from here. Repeatable."
+    "--copyenv",
+    metavar="NAME",
+    type=_variable,
+    multiple=True,
+    help="A variable that the program gets from here. Repeatable.",
 )
 @click.option(
     "--timeout",
