@@ -92,7 +92,7 @@ class Decoder:
         self._parent = _key(parent)
         self._bare_names_below = _key(bare_names_below)
         self._keyset: KeySet | None = None
-        self._unused = b""
+        self._unused = bytearray()
         self._error: DumpError | None = None
         self._reader: _Reader | None = None  # made when it is needed
         self._scan: Scan | None = None
@@ -105,7 +105,7 @@ class Decoder:
 
     @property
     def unused_data(self) -> bytes:
-        return self._unused
+        return bytes(self._unused)
 
     def feed(self, data: bytes | bytearray | memoryview) -> KeySet | None:
         """Take `data`; the keyset when it is complete, else None. Raises DumpError."""
@@ -117,7 +117,7 @@ class Decoder:
         elif self._scan is not None:
             answer = self._scan.feed(content)
             if answer > 0:
-                self._keyset, self._unused = KeySet._of_records(self._scan.records()), self._scan.unused()
+                self._keyset, self._unused = KeySet._of_records(self._scan.records()), bytearray(self._scan.unused())
                 self._scan = None
             elif answer < 0:
                 self._explain()
@@ -155,7 +155,7 @@ class Decoder:
             self._error = error
             raise
         if reader.scanner.eof:
-            self._keyset, self._unused = reader.builder.keyset, reader.scanner.unused_data
+            self._keyset, self._unused = reader.builder.keyset, bytearray(reader.scanner.unused_data)
 
     def _end_of_file(self) -> KeySet:
         """A file may end without `$end`, or without the line feed behind it (facts 4.3)."""

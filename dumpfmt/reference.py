@@ -7,6 +7,7 @@ order of records comes from the written grammar. Property tests hold the two equ
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -57,8 +58,9 @@ class _NoTree(Transformer[Any, Any]):
         return Tree(data, [])
 
 
+@cache
 def grammar() -> Lark:
-    """A Lark parser of the format; its input is a Scanner."""
+    """A Lark parser of the format; its input is a Scanner. One serves all parses: what belongs to a parse is elsewhere."""
     return Lark(
         files("dumpfmt").joinpath("grammar.lark").read_text("ascii"),
         parser="lalr",
