@@ -12,9 +12,10 @@ import click
 
 from dumpfmt import DumpError, Key, KeySet
 from stdioproc.cli import keysets
+from stdioproc.cli.loading import EX_PLUGIN_UNFIT, EX_USAGE
 from stdioproc.cli.screen import Screen, printable, show_error, show_messages
 from stdioproc.dialects import DIALECTS, OPERATIONS
-from stdioproc.host import PluginDied, PluginOpenError, PluginProcess, PluginProcessError, PluginStartError, Status
+from stdioproc.host import PluginDied, PluginOpenError, PluginProcess, PluginProcessError, Status
 
 EX_ERROR = 1
 EX_PROTOCOL = 2
@@ -307,8 +308,8 @@ def _message(error: PluginProcessError) -> str:
 
 
 def _hint(error: PluginProcessError, env: Sequence[object], copyenv: Sequence[str]) -> str:
-    if error.phase not in ("start", "handshake") or isinstance(error, PluginStartError):
-        return ""
-    if isinstance(error, PluginDied) and not env and not copyenv:
+    """A program that ends before it answers often misses a variable; not one that says what else it misses (sysexits.h)."""
+    said_why = error.ending in (f"exit status {EX_USAGE}", f"exit status {EX_PLUGIN_UNFIT}")
+    if error.phase == "handshake" and isinstance(error, PluginDied) and not said_why and not env and not copyenv:
         return "\n(Its environment was empty, as when mounted; --copyenv PATH and such hand yours on.)"
     return ""

@@ -177,6 +177,7 @@ def test_a_program_that_is_no_plugin_is_2(run: Run, program: list[str], words: l
     for word in words:
         assert word in result.stderr.decode()
     assert b"Traceback" not in result.stderr
+    assert (b"--copyenv PATH" in result.stderr) == ("/bin/sh" in program)
 
 
 def test_a_relative_program_is_found_as_a_shell_would(run: Run, tmp_path: Path, plugins: Path, commands: Path) -> None:
