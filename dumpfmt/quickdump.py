@@ -94,9 +94,7 @@ class _Reader:
             if tag == b"m":
                 metaname = self._metaname(start, self._take("name", self._limits.name))
                 content = self._text(start, self._take("value", self._limits.value))
-                if metaname == "binary" and not key.is_binary:
-                    key.value = text.encode(str(key.value)) + b"\0"  # as the dump reader does (facts 4.3)
-                key._set_meta(metaname, MetaKey(content))
+                self._set_meta(key, metaname, MetaKey(content))
             elif tag == b"c":
                 source_name = self._name(self._take("name", self._limits.name))
                 metaname = self._metaname(start, self._take("name", self._limits.name))
@@ -105,11 +103,15 @@ class _Reader:
                     raise self._error(
                         start, "shared metadata of a key that was read before", f"{metaname} of {source_name}"
                     )
-                if metaname != "binary" or key.is_binary:
-                    key._set_meta(metaname, source._meta[metaname])
+                self._set_meta(key, metaname, source._meta[metaname])
             else:
                 raise self._error(start, "'m', 'c' or the zero byte that ends a key", shown(tag))
         return key
+
+    def _set_meta(self, key: Key, name: str, metakey: MetaKey) -> None:
+        if name == "binary" and isinstance(key.value, str):
+            key.value = text.encode(key.value) + b"\0"  # as the dump reader does (facts 4.3)
+        key._set_meta(name, metakey)
 
     def _name(self, relative: bytes) -> str:
         start = self._position - len(relative)

@@ -208,7 +208,9 @@ class Scanner:
         if line == b"kdbOpen 2":
             return HEADER, 0, 0
         words = line.split(b" ")
-        if words[0] == b"$key" and len(words) > 1:
+        if words[0] == b"$key":
+            if len(words) == 1:
+                raise self.error(self._offset + position, "'$key' with a type and two lengths", shown(line))
             if words[1] == b"string":
                 kind, lengths = STRING, words[2:]
             elif words[1] == b"binary":
@@ -219,6 +221,8 @@ class Scanner:
             kind, lengths = META, words[1:]
         elif words[0] == b"$copymeta":
             kind, lengths = COPYMETA, words[1:]
+        elif line.split()[:1] == [b"$end"] and words[0]:
+            raise self.error(self._offset + position, "'$end' and a line feed", shown(line))
         else:
             raise self._unknown(position)
         if len(lengths) != 2:
