@@ -71,7 +71,12 @@ def serve(plugin: type[Plugin], argv: list[str] | None = None, *, parser: Parser
         wire = descriptors.claim()
     except OSError as error:
         _exit(EX_HOST_GONE, f"{name}: stdin and stdout must be open, they carry the protocol: {error}")
-    raise SystemExit(_Service(plugin, name, operations, wire, Connection(Role.CHILD, parser=parser)).run())
+    try:
+        served = plugin()
+    except Exception as error:
+        _tell_traceback(error)
+        _exit(EX_PLUGIN_UNFIT, f"{name}: making a {plugin.__qualname__} failed, so it cannot be served")
+    raise SystemExit(_Service(served, name, operations, wire, Connection(Role.CHILD, parser=parser)).run())
 
 
 def _exit(status: int, message: str) -> NoReturn:
@@ -85,6 +90,12 @@ def _tell(message: str) -> None:
         sys.stderr.write(message)
     except (AttributeError, OSError, ValueError):
         pass
+
+
+def _tell_traceback(error: BaseException) -> None:
+    import traceback  # only a failing plugin pays for it
+
+    _tell("".join(traceback.format_exception(error)))
 
 
 def _write_spec(plugin: type[Plugin], name: str) -> NoReturn:
@@ -102,14 +113,13 @@ class _Service:
 
     def __init__(
         self,
-        plugin: type[Plugin],
+        plugin: Plugin,
         name: str,
         operations: frozenset[str],
         wire: descriptors.Wire,
         connection: Connection,
     ) -> None:
-        self._class = plugin
-        self._plugin = plugin()
+        self._plugin = plugin
         self._name = name
         self._operations = operations
         self._wire = wire
@@ -130,7 +140,7 @@ class _Service:
                 elif isinstance(event, Request):
                     wire.write_all(connection.send(self._answer(event)))
                 elif isinstance(event, Init):
-                    contract = make_contract(self._class.infos, self._operations, event.dialect)
+                    contract = make_contract(self._plugin.infos, self._operations, event.dialect)
                     wire.write_all(connection.send(Ack(self._name, contract)))
                 elif isinstance(event, Terminate):
                     return EX_OK
@@ -180,7 +190,7 @@ class _Service:
         if isinstance(error, ElektraError):
             elektra_error = error
         else:
-            self._traceback(error)
+            _tell_traceback(error)
             elektra_error = _as_elektra_error(operation, error)
         file, line = _place(error, method)
         elektra_error.module = elektra_error.module or self._name
@@ -196,12 +206,7 @@ class _Service:
         try:
             self._plugin.close(parent)  # type: ignore[attr-defined]  # which operations a class has is known at run time
         except Exception as error:
-            self._traceback(error)
-
-    def _traceback(self, error: BaseException) -> None:
-        import traceback  # only a failing plugin pays for it
-
-        _tell("".join(traceback.format_exception(error)))
+            _tell_traceback(error)
 
     def _say(self, message: str) -> None:
         _tell(f"{self._name}: {message}\n")

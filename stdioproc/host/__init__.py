@@ -14,10 +14,12 @@ from stdioproc.host.errors import (
     PluginOpenError,
     PluginProcessError,
     PluginProtocolError,
+    PluginRefused,
     PluginStartError,
     PluginTimeout,
 )
 from stdioproc.host.process import PluginProcess
+from stdioproc.host.trust import Trust
 
 __all__ = [
     "Ending",
@@ -27,7 +29,9 @@ __all__ = [
     "PluginProcess",
     "PluginProcessError",
     "PluginProtocolError",
+    "PluginRefused",
     "PluginStartError",
     "PluginTimeout",
     "Status",
+    "Trust",
 ]

@@ -61,6 +61,12 @@ class PluginDisabled(PluginStartError):
     category = Installation
 
 
+class PluginRefused(PluginStartError):
+    """The program must not be started as it is: others can replace it, or it is not the one that was pinned."""
+
+    category = Installation
+
+
 class PluginDied(PluginProcessError):
     """The child ended although something was due from it."""
 

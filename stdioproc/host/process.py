@@ -19,11 +19,13 @@ from stdioproc.host.errors import (
     PluginOpenError,
     PluginProcessError,
     PluginProtocolError,
+    PluginRefused,
     PluginStartError,
     PluginTimeout,
 )
 from stdioproc.host.pump import ChildGone, Deadline, DeadlinePassed, Pump
 from stdioproc.host.spawn import explain, spawn
+from stdioproc.host.trust import DEFAULT_TRUST, Trust, UntrustedProgram
 from stdioproc.state import Role, State
 from stdioproc.wire import LINE_LIMIT
 
@@ -41,6 +43,10 @@ CLOSE_TIMEOUT = 2.0
 #: A child that fails is started again at the next operation, so many times in so many seconds.
 MAX_RESTARTS = 5
 RESTART_WINDOW = 60.0
+#: Seconds from a start to the next but one; twice as long for each further restart.
+BACK_OFF = 0.1
+#: Exit statuses by which a program says that it was called wrongly or cannot work (sysexits.h: EX_USAGE, EX_CONFIG).
+REFUSALS = (64, 78)
 
 PHASE = "internal/stdioproc/phase"
 
@@ -65,6 +71,9 @@ class PluginProcess:
     that does not do its part raises a PluginProcessError and leaves the keyset untouched. An operation that the child does not
     have is not sent: it answers NO_UPDATE.
 
+    `on_event` is called with "started" and "ended" and this object, whose `pid` and `ending` then tell. `trust` says what is
+    demanded of the program and what it is left (stdioproc.host.trust); by default one that others can replace is refused.
+
     An object is for one thread at a time. After a fork it is the parent's: in the forked process it starts a child of its own.
     """
 
@@ -85,6 +94,8 @@ class PluginProcess:
         line_limit: int = LINE_LIMIT,
         on_stderr: Callable[[bytes], None] | None = None,
         on_wire: Callable[[str, bytes], None] | None = None,
+        on_event: Callable[[str, PluginProcess], None] | None = None,
+        trust: Trust = DEFAULT_TRUST,
     ) -> None:
         if isinstance(argv, str) or not argv or not os.path.isabs(argv[0]):
             raise ValueError(f"argv is a list that begins with the absolute path of a program, not {argv!r}")
@@ -105,6 +116,8 @@ class PluginProcess:
         self._line_limit = line_limit
         self._on_stderr = on_stderr
         self._on_wire = on_wire
+        self._on_event = on_event
+        self._trust = trust
 
         self.ending: Ending | None = None
         self._pump: Pump | None = None
@@ -294,7 +307,8 @@ class PluginProcess:
             )
         if os.environ.get("STDIOPROC_DISABLE") == "1":
             raise PluginDisabled(self.program, "start", "STDIOPROC_DISABLE=1 is set, so no plugin is started")
-        self._starts.append(now)
+        self._back_off(now)
+        self._starts.append(time.monotonic())
         deadline = Deadline(self._start_timeout)
         refused: list[tuple[Dialect, PluginProcessError]] = []
         for dialect in self._dialects:
@@ -302,6 +316,8 @@ class PluginProcess:
                 return self._handshake(dialect, deadline)
             except (PluginDied, PluginProtocolError) as error:
                 refused.append((dialect, error))
+                if self.ending is not None and self.ending.rung == "itself" and self.ending.status in REFUSALS:
+                    raise  # it said on stderr what is wrong, and would say it again in the other dialect
             except PluginTimeout as error:
                 if not refused:
                     raise
@@ -320,10 +336,18 @@ class PluginProcess:
             stderr=last.stderr,
         )
 
+    def _back_off(self, now: float) -> None:
+        """The first restart is at once; the others wait, ever longer, since the start before."""
+        restarts = len(self._starts)
+        if restarts > 1:
+            time.sleep(max(0.0, self._starts[-1] + BACK_OFF * 2 ** (restarts - 2) - now))
+
     def _handshake(self, dialect: Dialect, deadline: Deadline) -> Connection:
         env = {name: value for name in self._copyenv if (value := os.environ.get(name)) is not None}
         try:
-            child = spawn(self.argv, env | self._env, deadline.milliseconds())
+            child = spawn(self.argv, env | self._env, deadline.milliseconds(), self._trust)
+        except UntrustedProgram as error:
+            raise PluginRefused(self.program, "start", str(error), elapsed=deadline.elapsed) from None
         except OSError as error:
             raise PluginStartError(
                 self.program, "start", explain(self.program, error), elapsed=deadline.elapsed
@@ -331,6 +355,7 @@ class PluginProcess:
         self._pump = Pump(child, self._on_stderr, self._on_wire)
         self._owner = os.getpid()
         self.ending = None
+        self._tell("started")
         connection = self._connection = Connection(
             Role.HOST, parser=self._parser, limits=self._limits, line_limit=self._line_limit
         )
@@ -443,6 +468,11 @@ class PluginProcess:
         assert pump is not None and connection is not None
         self._pump = self._connection = None
         self.ending = end(pump, connection, self._close_timeout, at_once=at_once)
+        self._tell("ended")
+
+    def _tell(self, event: str) -> None:
+        if self._on_event is not None:
+            self._on_event(event, self)
 
     def _forget(self) -> None:
         """After a fork the child is the other process's: neither told nor ended here."""

@@ -16,14 +16,15 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from dumpfmt.text import shown
+from stdioproc.host.trust import DEFAULT_TRUST, LOWEST, SCRIPT, Trust, UntrustedProgram, check_location, pin
 
 #: The compiled keeper, beside this file where it was built.
 KEEPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stdioproc-keeper")
 
 # What a child shall not inherit: the host may ignore or block signals, and its child must not.
 _DEFAULTED = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
-# Where the keeper finds its ends (keeper.c); ours lie above, so that no move overwrites another.
-_LIFELINE, _REPORT, _LOWEST = 3, 4, 10
+# Where the keeper finds its ends (keeper.c).
+_LIFELINE, _REPORT, _EXECUTE = 3, 4, 6
 # struct report of keeper.c.
 _REPORT_FORMAT = struct.Struct("=ii")
 _STARTED, _FAILED, _ENDED = 1, 2, 3
@@ -98,24 +99,37 @@ class Child:
             pass  # it is gone, or has become somebody else's program
 
 
-def spawn(argv: Sequence[str], env: Mapping[str, str], timeout_ms: int | None = None) -> Child:
+def spawn(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    timeout_ms: int | None = None,
+    trust: Trust = DEFAULT_TRUST,
+) -> Child:
     """Start `argv[0]`, an absolute path, without a shell.
 
     The program gets three pipes and no other descriptor, `env` and nothing else, default signal dispositions, an empty
-    signal mask, and a session (so a process group) of its own. Raises OSError; `explain` says why.
+    signal mask, and a session (so a process group) of its own. Raises UntrustedProgram, and OSError: `explain` says
+    why.
     """
+    kept_by_keeper = os.access(KEEPER, os.X_OK)
+    if not trust.insecure:
+        check_location(argv[0])
+    if trust.needs_keeper and not kept_by_keeper:
+        raise UntrustedProgram(
+            "a pin or a limit is asked for, which needs the keeper, and that was not built; "
+            "install stdioproc where there is a C compiler"
+        )
     opened: list[int] = []
     kept: list[int] = []
     try:
         stdin, stdout, stderr = (_pipe(opened) for _ in range(3))
         standard = [(stdin[0], 0), (stdout[1], 1), (stderr[1], 2)]
         kept = [stdin[1], stdout[0], stderr[0]]
-        if os.access(KEEPER, os.X_OK):
+        if kept_by_keeper:
             lifeline, report = _pipe(opened), _pipe(opened)
             kept += [lifeline[1], report[0]]
-            child = _spawn_kept(
-                argv, env, [*standard, (lifeline[0], _LIFELINE), (report[1], _REPORT)], kept, timeout_ms
-            )
+            moves = [*standard, (lifeline[0], _LIFELINE), (report[1], _REPORT)]
+            child = _spawn_kept(argv, env, moves, kept, timeout_ms, trust)
         else:
             pid = _start(argv[0], list(argv), env, standard)
             child = _child_of(pid, pid, kept)
@@ -137,8 +151,22 @@ def _spawn_kept(
     moves: list[tuple[int, int]],
     kept: list[int],
     timeout_ms: int | None,
+    trust: Trust,
 ) -> Child:
-    keeper = _start(KEEPER, [KEEPER, str(os.getpid()), "-", argv[0], *argv], env, moves)
+    options = trust.options()
+    pinned = pin(list(argv), trust.sha256, trust.interpreter_sha256) if trust.sha256 else None
+    try:
+        if pinned is not None:
+            argv = pinned.argv
+            options.append(f"exec={_EXECUTE}")
+            moves = [*moves, (pinned.execute, _EXECUTE)]
+            if pinned.script >= 0:
+                options.append(f"keep={SCRIPT}")
+                moves = [*moves, (pinned.script, SCRIPT)]
+        keeper = _start(KEEPER, [KEEPER, str(os.getpid()), ",".join(options) or "-", argv[0], *argv], env, moves)
+    finally:
+        if pinned is not None:
+            pinned.close()
     kind, value = _read_report(kept[4], timeout_ms)
     if kind == _STARTED:
         return _child_of(value, keeper, kept)
@@ -231,8 +259,8 @@ def _pipe(opened: list[int]) -> tuple[int, int]:
     """
     ends = []
     for descriptor in os.pipe():
-        if descriptor < _LOWEST:
-            moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _LOWEST)
+        if descriptor < LOWEST:
+            moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, LOWEST)
             os.close(descriptor)
             descriptor = moved
         opened.append(descriptor)

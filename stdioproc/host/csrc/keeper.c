@@ -4,7 +4,7 @@
  *
  * Descriptors: 0, 1 and 2 are the program's; 3 is the lifeline, a pipe whose other end only the host holds; 4 takes reports.
  * OPTIONS are `name=number` separated by commas, or `-`: `memory` (bytes), `cpu` (seconds) and `files` are rlimits of the program,
- * `exec` is a descriptor to execute instead of PROGRAM, `script` says that the program must find that descriptor open.
+ * `exec` is a descriptor to execute instead of PROGRAM, `keep` one that the program finds open.
  *
  * The program runs in a session of its own with default signals, no descriptor but the three, no new privileges. The keeper is
  * its subreaper: descendants that leave the session, or lose their parents, become the keeper's children. Everything is killed
@@ -41,7 +41,7 @@ struct report {
 
 struct options {
 	long long memory, cpu, files; /* -1: unset */
-	int exec, script;
+	int exec, keep;
 };
 
 extern char ** environ;
@@ -62,7 +62,7 @@ static void fail (int error)
 
 static struct options parse (char * text)
 {
-	struct options options = { -1, -1, -1, -1, 0 };
+	struct options options = { -1, -1, -1, -1, -1 };
 	char * rest = text;
 	for (char * word; strcmp (text, "-") != 0 && (word = strsep (&rest, ",")) != NULL;)
 	{
@@ -81,8 +81,8 @@ static struct options parse (char * text)
 			options.files = number;
 		else if (strcmp (word, "exec") == 0)
 			options.exec = (int) number;
-		else if (strcmp (word, "script") == 0)
-			options.script = (int) number;
+		else if (strcmp (word, "keep") == 0)
+			options.keep = (int) number;
 		else
 			fail (EINVAL);
 	}
@@ -97,24 +97,14 @@ static int limit (int resource, long long value)
 }
 
 /* What the host had open is none of the keeper's business, and must not be kept open by it. */
-static void close_from (int first, int except)
+static void close_from (int first)
 {
 #ifdef SYS_close_range
-	if (except < first)
-	{
-		if (syscall (SYS_close_range, (unsigned) first, ~0U, 0U) == 0) return;
-	}
-	else if ((except == first || syscall (SYS_close_range, (unsigned) first, (unsigned) except - 1, 0U) == 0) &&
-		 syscall (SYS_close_range, (unsigned) except + 1, ~0U, 0U) == 0)
-	{
-		return;
-	}
+	if (syscall (SYS_close_range, (unsigned) first, ~0U, 0U) == 0) return;
 #endif
 	long most = sysconf (_SC_OPEN_MAX);
 	for (int fd = first; fd < (most > 0 ? most : 1024); fd++)
-	{
-		if (fd != except) close (fd);
-	}
+		close (fd);
 }
 
 /* Nothing above the standard three reaches the program; closing is left to exec, for the descriptor that says why it failed. */
@@ -146,13 +136,12 @@ static int become (const struct options * options, pid_t keeper, char * program,
 	if (limit (RLIMIT_AS, options->memory) || limit (RLIMIT_CPU, options->cpu) || limit (RLIMIT_NOFILE, options->files)) return errno;
 	if (prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return errno;
 	close_on_exec_from (3);
+	if (options->keep >= 0 && fcntl (options->keep, F_SETFD, 0) < 0) return errno;
 	if (options->exec < 0)
 	{
 		execve (program, argv, environ);
 		return errno;
 	}
-	/* A script is read again by its interpreter, through the descriptor. */
-	if (options->script && fcntl (options->exec, F_SETFD, 0) < 0) return errno;
 	syscall (SYS_execveat, options->exec, "", argv, environ, 0x1000 /* AT_EMPTY_PATH */);
 	return errno;
 }
@@ -231,7 +220,9 @@ int main (int argc, char ** argv)
 	}
 	pid_t host = (pid_t) strtol (argv[1], NULL, 10);
 	struct options options = parse (argv[2]);
-	close_from (REPORT + 1, options.exec);
+	/* Descriptors that the options name come right behind the keeper's own. */
+	int last = options.exec > options.keep ? options.exec : options.keep;
+	close_from ((last > REPORT ? last : REPORT) + 1);
 	fcntl (LIFELINE, F_SETFD, FD_CLOEXEC);
 	fcntl (REPORT, F_SETFD, FD_CLOEXEC);
 	int host_fd = (int) syscall (SYS_pidfd_open, host, 0);
@@ -267,6 +258,7 @@ int main (int argc, char ** argv)
 	for (int fd = 0; fd < 3; fd++)
 		dup2 (null, fd);
 	if (options.exec >= 0) close (options.exec);
+	if (options.keep >= 0) close (options.keep);
 	int error;
 	ssize_t size;
 	while ((size = read (check[0], &error, sizeof error)) < 0 && errno == EINTR)

@@ -1,0 +1,190 @@
+"""Whether a program may be started at all, and that what was checked is what runs.
+
+Whoever can write the program, or a directory on the way to it, decides what runs as the user who mounted it. A pin (`sha256`)
+is checked on an open file, and that very file is executed, so nobody can swap it in between.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+
+from dumpfmt.text import shown
+
+_SHEBANG_MAX = 256  # what the kernel reads of a first line (binfmt_script)
+
+
+class UntrustedProgram(Exception):
+    """A program that must not be started; the message says why and what to do."""
+
+
+class Trust:
+    """What is demanded of a program, and what it is left.
+
+    `sha256` pins the program's file, `interpreter_sha256` that of the interpreter of a script (hexadecimal; empty: no pin).
+    `insecure` starts programs that others can replace. `memory` (bytes of address space), `cpu` (seconds) and `files`
+    (descriptors) are limits of the running program; None leaves what the host has.
+    """
+
+    __slots__ = ("cpu", "files", "insecure", "interpreter_sha256", "memory", "sha256")
+
+    def __init__(
+        self,
+        *,
+        sha256: str = "",
+        interpreter_sha256: str = "",
+        insecure: bool = False,
+        memory: int | None = None,
+        cpu: int | None = None,
+        files: int | None = None,
+    ) -> None:
+        self.sha256 = sha256
+        self.interpreter_sha256 = interpreter_sha256
+        self.insecure = insecure
+        self.memory = memory
+        self.cpu = cpu
+        self.files = files
+
+    @property
+    def needs_keeper(self) -> bool:
+        """Whether something is demanded that only the keeper can do."""
+        return bool(self.sha256 or self.options())
+
+    def options(self) -> list[str]:
+        """The limits in the words of the keeper."""
+        limits = (("memory", self.memory), ("cpu", self.cpu), ("files", self.files))
+        return [f"{name}={value}" for name, value in limits if value is not None]
+
+
+#: What is demanded when nothing is said.
+DEFAULT_TRUST = Trust()
+
+
+class Pinned:
+    """Open files that were checked: `execute` is the one to run, `script` the one its interpreter shall read (or -1).
+
+    `argv` is what to run them with. Close it when the program has been started.
+    """
+
+    __slots__ = ("argv", "execute", "script")
+
+    def __init__(self, argv: list[str], execute: int, script: int) -> None:
+        self.argv = argv
+        self.execute = execute
+        self.script = script
+
+    def close(self) -> None:
+        for descriptor in (self.execute, self.script):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.execute = self.script = -1
+
+
+def check_location(program: str) -> None:
+    """Refuse a program that others can replace: the file, or a directory on the way to it, writable by everybody or by a group
+    that is not its owner's own. A directory with the sticky bit is accepted, for there only owners replace files.
+
+    `program` is an absolute path. Raises UntrustedProgram; OSError is left to the attempt to start it.
+    """
+    for path in dict.fromkeys((os.path.normpath(program), os.path.realpath(program))):
+        steps = [path]
+        while (above := os.path.dirname(steps[-1])) != steps[-1]:
+            steps.append(above)
+        for step in steps:
+            try:
+                status = os.stat(step)
+            except OSError:
+                return
+            who = _others_that_write(status)
+            if who and not (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
+                what = "it" if step == path else f"the directory {step}"
+                raise UntrustedProgram(
+                    f"{what} is writable by {who} (mode {stat.S_IMODE(status.st_mode):04o}), who could put another program "
+                    f"there; run chmod {'go-w' if who == 'everybody' else 'g-w'} on it, or say insecure=1 if that is meant"
+                )
+
+
+def pin(argv: list[str], sha256: str, interpreter_sha256: str = "") -> Pinned:
+    """Open `argv[0]` and check its SHA-256; for a script (`#!`) also its interpreter's, when one is given.
+
+    Raises UntrustedProgram for another checksum, OSError when a file cannot be read.
+    """
+    program = _open(argv[0])
+    try:
+        _check(program, argv[0], "sha256", sha256)
+        line = os.pread(program, _SHEBANG_MAX, 0).split(b"\n", 1)[0]
+        if not line.startswith(b"#!"):
+            if interpreter_sha256:
+                raise UntrustedProgram("sha256/interpreter is given, but it is no script: it has no #! line")
+            return Pinned(argv, program, -1)
+        # The kernel's rule: the interpreter, and the rest of the line as one argument.
+        words = line[2:].strip().split(None, 1)
+        if not words:
+            raise UntrustedProgram("its #! line names no interpreter")
+        interpreter = os.fsdecode(words[0])
+        opened = _open(interpreter)
+        try:
+            if interpreter_sha256:
+                _check(opened, interpreter, "sha256/interpreter", interpreter_sha256)
+        except BaseException:
+            os.close(opened)
+            raise
+        # The interpreter reads the script from the descriptor that was checked, never from the path again.
+        return Pinned([interpreter, *map(os.fsdecode, words[1:]), f"/dev/fd/{SCRIPT}", *argv[1:]], opened, program)
+    except BaseException:
+        os.close(program)
+        raise
+
+
+#: The descriptor that a pinned script has in its interpreter.
+SCRIPT = 5
+#: Descriptors of the host lie above those that a program or its keeper is given, so that no move overwrites another.
+LOWEST = 10
+
+
+def _open(path: str) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+    if descriptor < LOWEST:  # below lie those that the program is given
+        moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, LOWEST)
+        os.close(descriptor)
+        descriptor = moved
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UntrustedProgram(f"{shown(path)} is no regular file, so its checksum means nothing")
+    return descriptor
+
+
+def _check(descriptor: int, path: str, key: str, wanted: str) -> None:
+    import hashlib  # only who pins pays for it
+
+    with open(descriptor, "rb", closefd=False) as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    if found != wanted.strip().lower():
+        raise UntrustedProgram(
+            f"{path} has the SHA-256 {found}, but {key}={wanted} is demanded; "
+            "it was changed, or the configuration is older than it"
+        )
+
+
+def _others_that_write(status: os.stat_result) -> str:
+    if status.st_mode & stat.S_IWOTH:
+        return "everybody"
+    if status.st_mode & stat.S_IWGRP and not _own_group(status):
+        return f"the group {status.st_gid}, which is not its owner's own"
+    return ""
+
+
+def _own_group(status: os.stat_result) -> bool:
+    """Whether the group of a file is the one that its owner has alone (as most systems give every user)."""
+    import grp
+    import pwd
+
+    if status.st_uid == 0 and status.st_gid == 0:
+        return True
+    try:
+        owner, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
+    except KeyError:
+        return False
+    return owner.pw_gid == status.st_gid and not [member for member in group.gr_mem if member != owner.pw_name]
