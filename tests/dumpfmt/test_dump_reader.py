@@ -79,9 +79,7 @@ def table() -> str:
 
 def shown(data: bytes) -> str:
     text = data.decode("utf-8").removeprefix("kdbOpen 2\n").removesuffix("$end\n")
-    return (
-        "`" + text.replace("user:/tests/vec/", "user:/").replace("\n", "⏎").replace("\t", "⇥").replace("\0", "␀") + "`"
-    )
+    return "`" + text.replace("\n", "⏎").replace("\t", "⇥").replace("\0", "␀") + "`"
 
 
 def answer(row: dict) -> str:
