@@ -14,10 +14,13 @@ from stdioproc.cli.loading import EX_USAGE
 
 EX_INTERRUPTED = 130
 
-#: Each command in a module of its own, imported when it is asked for.
+#: Each command in a module of its own, imported when it is asked for; those of the shim stand above this package, and are
+#: only named here.
 COMMANDS = {
     "demo": "stdioproc.cli.demo:demo",
     "call": "stdioproc.cli.call:call",
+    "mount": "ctypes_shim.commands:mount",
+    "shim": "ctypes_shim.commands:shim",
 }
 
 

@@ -325,7 +325,9 @@ class PluginProcess:
         if len(refused) == 1:
             raise refused[0][1]
         last = refused[-1][1]
+        reasons = dict.fromkeys(error.reason for _, error in refused)
         tried = "; ".join(f"{dialect.name}: {error.reason}" for dialect, error in refused)
+        tried = tried if len(reasons) > 1 else f"both times: {last.reason}"
         raise type(last)(
             self.program,
             "handshake",

@@ -181,7 +181,9 @@ class Pump:
                 self._settle(connection)
                 # What it wrote instead of reading may say why.
                 connection.next_event()
-                raise ChildGone("it ended" if self.exited else "it closed its stdin, so it cannot be asked") from None
+                raise ChildGone(
+                    "it ended before it answered" if self.exited else "it closed its stdin, so it cannot be asked"
+                ) from None
             if self._on_wire is not None:
                 self._on_wire("P>", bytes(data[:written]))
             data = data[written:]
