@@ -17,7 +17,7 @@ VECTORS = Path(__file__).parent / "vectors"
 # its own profile.
 settings.register_profile("nightly", max_examples=5000, deadline=None)
 if settings.get_current_profile_name() == "default":
-    settings.register_profile("local", deadline=None)
+    settings.register_profile("local", max_examples=60, deadline=None)
     settings.load_profile("local")
 
 

@@ -336,10 +336,10 @@ class TestLinearWork:
     SECONDS = 6
 
     def read(self, data: bytes, size: int, parser: str) -> KeySet:
-        decoder, start = Decoder(parser=parser), time.perf_counter()
+        decoder, start = Decoder(parser=parser), time.process_time()
         for at in range(0, len(data), size):
             found = decoder.feed(data[at : at + size])
-        assert time.perf_counter() - start < self.SECONDS
+        assert time.process_time() - start < self.SECONDS
         return found
 
     def test_a_value_that_comes_byte_by_byte(self, parser):
@@ -357,9 +357,9 @@ class TestLinearWork:
         assert self.read(data, 7, parser)[0].value == value
 
     def test_what_follows_the_end_in_pieces(self, parser):
-        decoder, start = Decoder(parser=parser), time.perf_counter()
+        decoder, start = Decoder(parser=parser), time.process_time()
         decoder.feed(b"kdbOpen 2\n$end\n")
         for _ in range(100_000):
             decoder.feed(b"x" * 10)
         assert len(decoder.unused_data) == 1_000_000
-        assert time.perf_counter() - start < self.SECONDS
+        assert time.process_time() - start < self.SECONDS

@@ -191,6 +191,6 @@ def test_an_index_out_of_range_is_refused(number):
 
 
 def test_splitting_a_name_of_many_escaped_slashes_is_linear():
-    start = time.perf_counter()
+    start = time.process_time()
     assert Key("user:/" + "\\/" * 500_000).parts == ("/" * 500_000,)
-    assert time.perf_counter() - start < 5  # some 0.5 s; a quadratic way moves 10^11 bytes
+    assert time.process_time() - start < 5  # some 0.5 s; a quadratic way moves 10^11 bytes
