@@ -7,6 +7,7 @@ environment, signals or working directory, and no exception leaves it.
 from __future__ import annotations
 
 import _thread
+import atexit
 from collections.abc import Mapping
 from itertools import count
 
@@ -46,6 +47,7 @@ def attach(ffi: Any, lib: Any) -> None:
     """Called once by the embedding library, with cffi's view of it."""
     global _ffi, _lib
     _ffi, _lib = ffi, lib
+    atexit.register(_end_all)
     ffi.def_extern(name="stdioproc_python_request", error=-1, onerror=_quiet)(_on_request)
     ffi.def_extern(name="stdioproc_python_release", onerror=_quiet)(_on_release)
 
@@ -246,6 +248,12 @@ def _drop_instance(number: int) -> None:
             instance.process.end()
         except BaseException:  # it is given up anyway, and there is nobody to tell
             pass
+
+
+def _end_all() -> None:
+    """Whoever owns the interpreter ends it (our own never is); the children must not outlive it."""
+    for number in list(_instances):
+        _drop_instance(number)
 
 
 # --- errors

@@ -207,16 +207,20 @@ static void signals_restore (const struct signals * signals)
 /* The error that Python has raised, as text. */
 static bool fail_with_exception (const char * what, char * why, size_t why_size)
 {
+#if PY_VERSION_HEX >= 0x030C0000
+    PyObject * value = PyErr_GetRaisedException ();
+#else
     PyObject *type, *value, *traceback;
     PyErr_Fetch (&type, &value, &traceback);
     PyErr_NormalizeException (&type, &value, &traceback);
+    Py_XDECREF (type);
+    Py_XDECREF (traceback);
+#endif
     PyObject * text = value ? PyObject_Str (value) : NULL;
     const char * bytes = text ? PyUnicode_AsUTF8 (text) : NULL;
     fail (why, why_size, "Python at %s started, but %s failed: %s; %s", BAKED_EXECUTABLE, what, bytes ? bytes : "no reason given", REBUILD);
     Py_XDECREF (text);
-    Py_XDECREF (type);
     Py_XDECREF (value);
-    Py_XDECREF (traceback);
     PyErr_Clear ();
     return false;
 }
