@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import ctypes_shim
 from ctypes_shim.build import (
     EMBED_FILE,
     PLUGIN_FILE,
@@ -181,3 +182,17 @@ def test_building_again_replaces_the_files_by_rename(shim: Built, tmp_path: Path
         assert old.read() == "old"
     assert built.plugin == target
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([PLUGIN_FILE, EMBED_FILE])
+
+
+@pytest.mark.parametrize("language", ["c", "c++"])
+def test_the_header_for_hosts_stands_alone(compiler: str, tmp_path: Path, language: str) -> None:
+    source = tmp_path / "source"
+    source.write_text(
+        '#include "stdioproc.h"\nint (*get) (struct _Plugin *, struct _KeySet *, struct _Key *) = elektraStdioprocGet;\n'
+    )
+    include = f"-I{Path(ctypes_shim.__file__).parent / 'include'}"
+    command = [compiler, "-x", language, "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", include, source]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if language == "c++" and "cc1plus" in done.stderr:
+        pytest.skip("no C++ compiler (apt install g++)")
+    assert done.returncode == 0, done.stderr

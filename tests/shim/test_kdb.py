@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kdb
 
 BASE = "user:/tests/stdioproc"
+EXAMPLES = Path(__file__).parents[2] / "specload_examples"
 
 
 class Kdb:
@@ -134,13 +135,20 @@ def test_a_refused_value_is_not_stored(kdb: Kdb, host: Host, point: tuple[str, s
     kdb("get", f"{name}/a", expect=11)
 
 
-def test_a_storage_plugin_stands_for_the_default_one(kdb: Kdb, host: Host, point: tuple[str, str], log: Path) -> None:
-    """The contract is the program's own, so kdb mount adds no second storage."""
-    file, name = point
-    kdb("mount", file, name, "stdioproc", *app(host, "echo", "setstorage", log), expect=None)
-    kdb("set", f"{name}/a", "value", expect=None)
-    if name in kdb("mount"):
-        assert [note["phase"] for note in notes(log) if note["op"] == "set"] == ["setstorage"]
+def test_a_storage_plugin_stands_for_the_default_one(kdb: Kdb, point: tuple[str, str]) -> None:
+    """The contract is the program's own: the file is TOML, and what was not changed in it stays."""
+    file, name = point[0].replace(".dump", ".toml"), point[1]
+    kdb("mount", file, name, "stdioproc", f"app={sys.executable}", f"args/#0={EXAMPLES / 'toml.py'}")
+    path = Path(kdb("file", name).strip())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('# a comment\n[server]\nport = 80  # why\nname = "x"\n')
+    assert kdb("get", f"{name}/server/port").strip() == "80"
+    kdb("set", f"{name}/server/port", "8080")
+    assert path.read_text() == '# a comment\n[server]\nport = 8080  # why\nname = "x"\n'
+    path.write_text("[server\n")
+    output = kdb("get", f"{name}/server/port", expect=5)
+    assert "module toml issued the error C03100" in output
+    path.unlink()
 
 
 def test_an_unrelated_key_starts_nothing(kdb: Kdb, host: Host, point: tuple[str, str], log: Path) -> None:
