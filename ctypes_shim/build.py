@@ -5,6 +5,7 @@ No Elektra is needed: two empty libraries with Elektra's sonames, made from `ele
 
 from __future__ import annotations
 
+import compileall
 import importlib.util
 import os
 import re
@@ -30,6 +31,8 @@ LOAD_TIMEOUT = 30.0
 
 # No -Werror: a compiler of tomorrow may know warnings that nobody who builds today could heed. The tests build with it.
 _WARNINGS = ("-Wall", "-Wextra")
+#: What the interpreter in the host imports of ours; the first has _runtime.
+_PACKAGES = ("ctypes_shim", "stdioproc", "dumpfmt")
 _COMMON = ("-std=c11", "-D_GNU_SOURCE", "-O2", "-fPIC", "-fvisibility=hidden")
 # nodelete: Elektra's loader calls dlclose, and neither Python nor handlers for fork can be unmapped.
 _LINK = ("-shared", "-Wl,-z,nodelete", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,--no-undefined", "-Wl,--enable-new-dtags")
@@ -67,6 +70,7 @@ def build(output_dir: str | os.PathLike[str], flags: tuple[str, ...] = ()) -> Bu
             work = Path(temporary)
             plugin = _build_plugin(compiler, work, flags)
             embed = _build_embed(compiler, python, work, flags)
+            _compile_bytecode()
             return Built(_move(plugin, output), _move(embed, output))
     except OSError as error:
         raise BuildError(f"cannot write the libraries to {output}: {error.strerror or error}") from error
@@ -127,7 +131,7 @@ def find_python_library() -> PythonLibrary:
     if library is None:
         raise BuildError(
             f"the shared library of Python {version} at {sys.base_prefix} was not found: {install}; "
-            "a Python built by hand or by pyenv needs --enable-shared (PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install …)"
+            "a Python built from source needs ./configure --enable-shared"
         )
     return PythonLibrary(include, library)
 
@@ -217,9 +221,7 @@ def _baked() -> str:
             f"the package cffi is not installed for {sys.executable}: {sys.executable} -m pip install cffi"
         )
     packages = [
-        _parent_of("ctypes_shim"),
-        _parent_of("stdioproc"),
-        _parent_of("dumpfmt"),
+        *map(_parent_of, _PACKAGES),
         str(Path(backend.origin).parent),
     ]
     stdlib = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *_dynload()]
@@ -241,6 +243,15 @@ def _baked() -> str:
         entries = ", ".join(_c_text(value) for value in dict.fromkeys(values))
         lines.append(f"static const char * const {name}[] = {{ {entries}, 0 }};")
     return "\n".join(lines) + "\n"
+
+
+def _compile_bytecode() -> None:
+    """The interpreter in the host writes no files, so what an editable install has not compiled yet would be compiled in every
+    host. Only in the user's own directories: root must leave nothing in them."""
+    for package in _PACKAGES:
+        directory = Path(_parent_of(package)) / package
+        if os.stat(directory).st_uid == os.geteuid():
+            compileall.compile_dir(directory, quiet=2)
 
 
 def _parent_of(package: str) -> str:

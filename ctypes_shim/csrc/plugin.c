@@ -70,7 +70,7 @@ static bool is_module (KeySet * config)
 static bool is_disabled (void)
 {
     const char * value = getenv ("STDIOPROC_DISABLE");
-    return value && *value && strcmp (value, "0") != 0;
+    return value && strcmp (value, "1") == 0;
 }
 
 /* ---- talking to the embedding library ---- */
