@@ -175,7 +175,10 @@ def read(text: str) -> Table:
         raise _refusal(error, body) from None
     root = _Scanner(text, len(text) - len(body)).document()
     if not _agree(root, value):
-        raise EditError("its structure is not understood")
+        # Seen with a table of dotted keys in an element of an array of tables, and an array of tables below it.
+        raise EditError(
+            "tomlkit and this plugin understand its structure differently; write tables with headers instead of dotted keys"
+        )
     return root
 
 
@@ -585,13 +588,14 @@ def edit(text: str, want: Want) -> str:
     EditError.
     """
     root = read(text)
-    # Rules of TOML forbid some dotted keys beside tables that are there already; sections of their own never clash.
+    # TOML forbids some dotted keys beside tables that are there already, and tomlkit misreads some that it allows;
+    # sections of their own never clash.
     for dotted in (True, False):
         result = _Editor(text, root, dotted).edit(want)
         try:
             if _holds(read(result), want):
                 return result
-        except TomlError:
+        except (TomlError, EditError):
             continue
     raise EditError("no text was found that holds all keys")
 

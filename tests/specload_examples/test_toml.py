@@ -206,7 +206,9 @@ def test_a_changed_value_leaves_every_other_line(text: str, data: st.DataObject)
 @given(documents(), names, st.data())
 def test_a_new_key_moves_nothing(text: str, name: str, data: st.DataObject) -> None:
     keys = keys_of(text)
-    tables = [PARENT, *(key for key in keys if key.meta.get("tomltype") == "simpletable")]
+    inline = [key for key in keys if key.meta.get("tomltype") == "inlinetable" or "array" in key.meta]
+    tables = [key for key in keys if key.meta.get("tomltype") == "simpletable"]
+    tables = [PARENT, *(key for key in tables if not any(key.is_below(other) for other in inline))]
     key = data.draw(st.sampled_from(tables)).child(name, "new")
     assume(not any(other.is_below_or_same(key) for other in keys))
     keys.append(key)
@@ -214,6 +216,11 @@ def test_a_new_key_moves_nothing(text: str, name: str, data: st.DataObject) -> N
     assert keys_of(result)[key.name].value == "new"
     kept = iter(result.split("\n"))
     assert all(line in kept for line in text.removesuffix("\n").split("\n"))  # all of them, in the same order
+
+
+def test_a_document_that_tomlkit_misreads_is_refused() -> None:
+    with pytest.raises(toml_text.EditError, match="differently"):
+        toml_text.read("[[b]]\n[[b]]\nb.a = []\n[[b.b.b]]\n")
 
 
 @given(documents(), st.data())
