@@ -331,30 +331,25 @@ class TestLimits:
 
 
 class TestLinearWork:
-    """The bound is generous: what is linear takes a tenth of it, and what is quadratic ten times as much."""
+    """The default parser against the clock, with a bound of ten times what it takes; test_scan.py counts what Python moves."""
 
-    SECONDS = 6
+    SECONDS = 10
 
-    def read(self, data: bytes, size: int, parser: str) -> KeySet:
-        decoder, start = Decoder(parser=parser), time.process_time()
+    def read(self, data: bytes, size: int) -> KeySet:
+        decoder, start = Decoder(), time.process_time()
         for at in range(0, len(data), size):
             found = decoder.feed(data[at : at + size])
         assert time.process_time() - start < self.SECONDS
         return found
 
-    def test_a_value_that_comes_byte_by_byte(self, parser):
-        value = b"x" * 500_000  # moved for each of its bytes: 125 GB
+    def test_a_value_that_comes_byte_by_byte(self):
+        value = b"x" * 1_000_000  # moved for each of its bytes: 500 GB
         data = b"kdbOpen 2\n$key binary 1 %d\n/\n%b\n$end\n" % (len(value), value)
-        assert self.read(data, 1, parser)[0].value == value
+        assert self.read(data, 1)[0].value == value
 
-    def test_many_keys_in_small_pieces(self, parser):
-        data = dumps(KeySet(Key(f"user:/{number:06}", "x" * 20) for number in range(30_000)))
-        assert len(self.read(data, 31, parser)) == 30_000
-
-    def test_line_feeds_in_a_value_that_comes_in_pieces(self, parser):
-        value = b"\n" * 500_000
-        data = b"kdbOpen 2\n$key binary 1 %d\n/\n%b\n$end\n" % (len(value), value)
-        assert self.read(data, 7, parser)[0].value == value
+    def test_many_keys_in_small_pieces(self):
+        data = dumps(KeySet(Key(f"user:/{number:06}", "x" * 20) for number in range(50_000)))
+        assert len(self.read(data, 31)) == 50_000
 
     def test_what_follows_the_end_in_pieces(self, parser):
         decoder, start = Decoder(parser=parser), time.process_time()

@@ -135,3 +135,32 @@ def test_limits_say_what_they_are():
 
 def test_every_kind_has_a_name_for_messages():
     assert list(COMMANDS) == [HEADER, STRING, BINARY, META, COPYMETA, END]
+
+
+class CountingScanner(Scanner):
+    """Counts the bytes that are put together anew, and those in which line feeds are counted."""
+
+    moved = 0
+
+    def _advance(self, buffer: bytes) -> None:
+        self.moved += len(buffer) + self._position
+        super()._advance(buffer)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+@pytest.mark.parametrize(
+    ("data", "factor"),
+    [
+        pytest.param(b"$key binary 1 30000\n/\n" + b"x" * 30_000 + b"\n$end\n", 3, id="a-long-value"),
+        pytest.param(b"$key binary 1 30000\n/\n" + b"\n" * 30_000 + b"\n$end\n", 3, id="many-line-feeds"),
+        # Byte by byte a command line is put together for each of its bytes; it has 64 at most.
+        pytest.param(b"$key string 1 1\n/\nx\n" * 1000 + b"$end\n", 40, id="many-records"),
+    ],
+)
+def test_work_is_linear_however_small_the_pieces(data, factor, size):
+    scanner = CountingScanner()
+    for at in range(0, len(data), size):
+        scanner.feed(data[at : at + size])
+        list(scanner.records())
+    assert scanner.eof
+    assert scanner.moved <= factor * len(data)
