@@ -86,8 +86,8 @@ enum dump_answer dump_next (const unsigned char * data, size_t size, size_t posi
 	}
 	if (record->first_size > first_limit || record->second_size > second_limit) return DUMP_UNSURE;
 	record->first = (size_t) (after - data);
-	/* Each term is at most the message limit or 19 digits, so that sums of two fit 64 bits; they are checked one by one. */
-	if (record->first_size > limits->message || record->second_size > limits->message) return DUMP_UNSURE;
+	/* The sum of two lengths need not fit 64 bits, so it is not made before it is known to be within the limit. */
+	if (record->first_size > limits->message || record->second_size > limits->message - record->first_size) return DUMP_UNSURE;
 	record->second = record->first + record->first_size + 1;
 	record->end = record->second + record->second_size + 1;
 	if (record->end > limits->message) return DUMP_UNSURE;
@@ -223,6 +223,12 @@ int dump_metaname_is_canonical (const unsigned char * name, size_t size)
 {
 	/* `meta:/x` would be a full name. */
 	if (size == 0 || (size >= 6 && memcmp (name, "meta:/", 6) == 0)) return 0;
+	/* `\#5` is `#5` in another spelling, which a key name keeps and the name of a metakey does not (key.py). */
+	const unsigned char * hash = memchr (name, '#', size);
+	for (; hash; hash = memchr (hash + 1, '#', size - (size_t) (hash + 1 - name)))
+	{
+		if (hash > name && hash[-1] == '\\') return 0;
+	}
 	return path_is_canonical (name, size);
 }
 
