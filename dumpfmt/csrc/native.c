@@ -59,6 +59,7 @@ struct entry {
 	uint32_t name_size; /* of its first payload */
 	uint8_t line_size;  /* of its command line, with the line feed */
 	uint8_t flags;
+	uint8_t depth; /* how many keys must be made before this one, each sharing metadata with the next */
 };
 
 /* What Records objects of one keyset share: the bytes, and where the keys are. */
@@ -504,6 +505,9 @@ static PyTypeObject RecordsType = {
 enum { UNSURE = -1, NEEDS_MORE = 0, COMPLETE = 1 };
 /* A source of shared metadata with more metakeys than this is left to Python, which has a dict for them. */
 #define MAX_SOURCE_METAKEYS 64
+/* Making a key makes those that it shares metadata with, each a call deeper; what is deeper than this is left to Python, which
+ * makes keys in the order of the records. */
+#define MAX_DEPTH 64
 
 typedef struct {
 	PyObject_HEAD struct dump_limits limits;
@@ -618,7 +622,8 @@ static int add_meta (Scan * self, const struct dump_record * record, const unsig
 					       record->first_size);
 		if (order == 0)
 		{
-			if (!source_has (self, data, middle, data + at, size)) return 0;
+			if (!source_has (self, data, middle, data + at, size) || candidate->depth >= MAX_DEPTH) return 0;
+			if (entry->depth <= candidate->depth) entry->depth = (uint8_t) (candidate->depth + 1);
 			self->copies += !(entry->flags & HAS_COPYMETA);
 			entry->flags |= HAS_COPYMETA;
 			self->entries[middle].flags |= IS_SOURCE;
@@ -689,7 +694,8 @@ static PyObject * scan_feed (PyObject * object, PyObject * data)
 	const unsigned char * more = (const unsigned char *) PyBytes_AS_STRING (data);
 	size_t size = (size_t) PyBytes_GET_SIZE (data);
 	int answer = self->state;
-	if (self->size == 0 && size > 0)
+	if (size == 0) return PyLong_FromLong (answer); /* there may be no buffer to add nothing to */
+	if (self->size == 0)
 	{
 		/* A keyset that comes in one piece is read where it lies. */
 		answer = scan_on (self, more, size);
@@ -727,7 +733,8 @@ static PyObject * scan_taken (PyObject * object, PyObject * Py_UNUSED (ignored))
 static PyObject * scan_unused (PyObject * object, PyObject * Py_UNUSED (ignored))
 {
 	Scan * self = (Scan *) object;
-	if (self->state != COMPLETE) return PyBytes_FromStringAndSize (NULL, 0);
+	/* With nothing behind the keyset its Records may have taken the buffer. */
+	if (self->state != COMPLETE || self->position == self->size) return PyBytes_FromStringAndSize (NULL, 0);
 	const unsigned char * data = self->bytes ? (const unsigned char *) PyBytes_AS_STRING (self->bytes) : self->buffer;
 	return PyBytes_FromStringAndSize ((const char *) data + self->position, (Py_ssize_t) (self->size - self->position));
 }
