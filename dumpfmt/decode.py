@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from dumpfmt import v1
 from dumpfmt.builder import KeySetBuilder
 from dumpfmt.errors import DumpError, DumpSyntaxError, TruncatedDump
@@ -97,7 +99,11 @@ class Decoder:
         self._reader: _Reader | None = None  # made when it is needed
         self._scan: Scan | None = None
         if native is not None and parser == "fast" and parent is None and bare_names_below is None:
-            self._scan = native.Scan(limits.message, limits.name, limits.value, limits.keys)
+            # Limits beyond a machine word are as good as none.
+            message, name, value, keys = (
+                min(limit, sys.maxsize) for limit in (limits.message, limits.name, limits.value, limits.keys)
+            )
+            self._scan = native.Scan(message, name, value, keys)
 
     @property
     def eof(self) -> bool:
