@@ -29,11 +29,13 @@ class KeySetBuilder:
         self._key: Key | None = None
         self._meta: dict[str, MetaKey] = {}
         self._last_meta = b""
+        self._disordered = False  # whether the key's metadata is to be sorted when it is complete
         # A stream repeats the names of its metadata: name as written -> canonical, order.
         self._meta_names: dict[bytes, tuple[str, bytes]] = {}
 
     @property
     def keyset(self) -> KeySet:
+        self._finish_key()
         return KeySet._make(self._keys, self._in_order)
 
     def key(self, is_binary: bool, offset: int, name: bytes, value: bytes) -> None:
@@ -42,6 +44,8 @@ class KeySetBuilder:
             written, unescaped = self._name(offset, name)
         else:
             written = name.decode("utf-8", "surrogateescape")
+        if self._disordered:
+            self._finish_key()
         content: Value
         meta: dict[str, MetaKey]
         if is_binary:
@@ -101,9 +105,16 @@ class KeySetBuilder:
         if name == "binary" and isinstance(key._value, str):
             # Elektra then takes the string with its final NUL for the binary value (facts 4.3).
             key._value = text.encode(key._value) + b"\0"
-        key._set_meta(name, metakey)
-        self._meta = key._meta
-        self._last_meta = max(order, self._last_meta)
+        self._meta[name] = metakey
+        if order < self._last_meta:
+            self._disordered = True
+        else:
+            self._last_meta = order
+
+    def _finish_key(self) -> None:
+        if self._disordered and self._key is not None:
+            self._key._sort_meta()
+            self._disordered = False
 
     def _name(self, offset: int, name: bytes) -> tuple[str, bytes]:
         written = text.decode(name)

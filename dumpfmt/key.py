@@ -172,13 +172,15 @@ class Key:
     def _set_meta(self, name: str, metakey: MetaKey) -> None:
         """Put a metakey in its place; `name` is in the form of `meta_name`."""
         meta = self._meta
-        if name in meta or not meta:
-            meta[name] = metakey
-            return
+        in_place = name in meta or not meta or meta_order(next(reversed(meta))) < meta_order(name)
         meta[name] = metakey
-        ordered = sorted(meta, key=meta_order)
-        if ordered[-1] != name:
-            self._meta = {each: meta[each] for each in ordered}
+        if not in_place:
+            self._sort_meta()
+
+    def _sort_meta(self) -> None:
+        """For readers: metakeys that were put in as they came are sorted once, since input decides how many there are."""
+        meta = self._meta
+        self._meta = {name: meta[name] for name in sorted(meta, key=meta_order)}
 
     def _check_binary_meta(self, name: str) -> None:
         if name == "binary" and not self.is_binary:

@@ -106,12 +106,13 @@ class _Reader:
                 self._set_meta(key, metaname, source._meta[metaname])
             else:
                 raise self._error(start, "'m', 'c' or the zero byte that ends a key", shown(tag))
+        key._sort_meta()
         return key
 
     def _set_meta(self, key: Key, name: str, metakey: MetaKey) -> None:
         if name == "binary" and isinstance(key.value, str):
             key.value = text.encode(key.value) + b"\0"  # as the dump reader does (facts 4.3)
-        key._set_meta(name, metakey)
+        key._meta[name] = metakey  # sorted at the end of the key
 
     def _name(self, relative: bytes) -> str:
         start = self._position - len(relative)

@@ -86,7 +86,7 @@ class _Reader:
         written = self._metaname(name)
         if written == "binary":
             key.value = self._value
-        key._set_meta(written, MetaKey(self._text(value)))
+        key._meta[written] = MetaKey(self._text(value))  # sorted at the end of the key
 
     def _copy_meta(self, words: list[bytes]) -> None:
         key = self._current("keyCopyMeta")
@@ -98,7 +98,7 @@ class _Reader:
             raise self._error("metadata of a key that was read before", f"{written} of {source.name}")
         if written == "binary":
             key.value = self._value
-        key._set_meta(written, found._meta[written])
+        key._meta[written] = found._meta[written]
 
     def _end(self) -> None:
         key = self._current("keyEnd")
@@ -106,6 +106,7 @@ class _Reader:
             meta = dict(key._meta)
             key.value = self._text(self._value)
             key._meta = meta
+        key._sort_meta()
         if len(self._keyset) >= self._limits.keys:
             raise LimitExceeded("keys", self._limits.keys, len(self._keyset) + 1, self._start, self._line(self._start))
         self._keyset.append(key)
