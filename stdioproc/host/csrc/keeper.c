@@ -16,6 +16,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
@@ -72,7 +73,8 @@ static struct options parse (char * text)
 		*value++ = '\0';
 		errno = 0;
 		long long number = strtoll (value, &end, 10);
-		if (errno || end == value || *end || number < 0) fail (EINVAL);
+		int is_descriptor = strcmp (word, "exec") == 0 || strcmp (word, "keep") == 0;
+		if (errno || end == value || *end || number < 0 || (is_descriptor && number > INT_MAX)) fail (EINVAL);
 		if (strcmp (word, "memory") == 0)
 			options.memory = number;
 		else if (strcmp (word, "cpu") == 0)
