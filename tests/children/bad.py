@@ -311,7 +311,7 @@ def main():
     if phase == "contract":
         write(ack)
         due("contract", contract(word))
-    else:
+    elif phase != "start":
         due("handshake", ack + contract(word))
     released = word == b"PROCESS"
     while True:

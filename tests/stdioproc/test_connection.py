@@ -61,7 +61,7 @@ def test_a_whole_conversation_in_pieces_of_any_size(dialect: Dialect, parser: st
     assert (pair.host.state, pair.child.state) == (State.CLOSING, State.CLOSING)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_dialogue_cut_anywhere_gives_the_same_events(data: st.DataObject) -> None:
     pair = ConnectionPair(data.draw(st.sampled_from(["fast", "lark"])))
@@ -93,7 +93,7 @@ def test_every_proper_prefix_waits_and_is_an_error_at_its_end(data: st.DataObjec
     assert host.state is State.FAILED
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_mutated_bytes_raise_nothing_but_the_remote_error(data: st.DataObject) -> None:
     dialect = data.draw(dialects())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dumpfmt import Key
@@ -120,6 +120,7 @@ def test_warnings_of_a_child_that_adds_are_not_doubled() -> None:
     assert [warning.reason for warning in get_warnings(parent)] == ["before", "new", "before"]
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.text("abc", max_size=2), max_size=12), st.lists(st.text("abc", max_size=2), max_size=12), st.booleans()
 )

@@ -27,7 +27,17 @@ from stdioproc.testing import (
 
 TestTwoConnections = TwoConnections.TestCase
 TestTwoConnections.settings = settings(
-    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+class ManyRuns(TwoConnections):
+    """The same, for longer."""
+
+
+TestManyRuns = pytest.mark.slow(ManyRuns.TestCase)
+TestManyRuns.settings = settings(
+    max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
@@ -42,7 +52,7 @@ def test_a_pair_delivers_in_pieces_and_then_its_end() -> None:
         pair.deliver(Role.HOST)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(dialogues())
 def test_every_dialogue_that_the_strategy_draws_is_allowed(said: list[tuple[Role, Event]]) -> None:
     pair = ConnectionPair()

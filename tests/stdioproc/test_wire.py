@@ -83,7 +83,7 @@ def test_three_ways(dialect: Dialect, event: Event, parser: str) -> None:
     assert source.pending == b"kdbOpen 2\ntrailing"
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_event_in_any_pieces(data: st.DataObject) -> None:
     dialect = data.draw(dialects())
@@ -101,7 +101,7 @@ def test_any_event_in_any_pieces(data: st.DataObject) -> None:
     same(event, found)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.binary(max_size=200), st.sampled_from(["request", "ack", "reply", "init"]), dialects())
 def test_arbitrary_bytes_are_read_refused_or_waited_for(junk: bytes, what: str, dialect: Dialect) -> None:
     source = wire.Input(line_limit=100)
