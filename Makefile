@@ -10,6 +10,7 @@ STAMP := $(VENV)/.installed
 
 demo: $(STAMP)
 	$(BIN)/stdioproc demo
+	$(BIN)/python tests/shim/demo.py
 
 test: lint types unit
 

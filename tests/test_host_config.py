@@ -134,9 +134,14 @@ def test_an_empty_array_root_means_no_elements() -> None:
         ({**PROGRAM, "user:/timeout/start": "²"}, "user:/timeout/start", "digits"),
         ({**PROGRAM, "user:/limit/keys": "0"}, "user:/limit/keys", "above 0"),
         ({**PROGRAM, "user:/limit/keys": "many"}, "user:/limit/keys", "above 0"),
-        ({**PROGRAM, "user:/sha256": "ab"}, "user:/sha256", "not available in this version"),
+        ({**PROGRAM, "user:/sha256": "ab"}, "user:/sha256", "64 hexadecimal digits"),
+        (
+            {**PROGRAM, "user:/sha256/interpreter": "a" * 64},
+            "user:/sha256/interpreter",
+            "give sha256 too",
+        ),
         ({**PROGRAM, "system:/sandbox": "1"}, "system:/sandbox", "not available in this version"),
-        ({**PROGRAM, "user:/limit/memory": "1"}, "user:/limit/memory", "not available in this version"),
+        ({**PROGRAM, "user:/limit/memory": "0"}, "user:/limit/memory", "a number above 0"),
     ],
 )
 def test_a_mistake_is_named_with_what_to_do(values: dict[str, str | bytes | None], key: str, words: str) -> None:

@@ -11,6 +11,7 @@ import os
 from dumpfmt import Key, KeySet, Limits, Namespace
 from dumpfmt.names import array_index, parse_array_index
 from stdioproc.host.process import CLOSE_TIMEOUT, OPERATION_TIMEOUT, START_TIMEOUT, PluginProcess
+from stdioproc.host.trust import Trust
 from stdioproc.wire import LINE_LIMIT
 
 TYPE_CHECKING = False  # without importing typing, which the start of a host would pay for
@@ -24,9 +25,10 @@ _SINGLE = ("app", "executable", "protocol", "start")
 _ARRAYS = ("args", "env", "copyenv")
 _TIMEOUTS = ("timeout/start", "timeout/operation", "timeout/close")
 _LIMITS = ("limit/message", "limit/name", "limit/value", "limit/keys", "limit/line")
+_TRUST = ("sha256", "sha256/interpreter", "insecure", "limit/memory", "limit/cpu", "limit/files")
 #: Understood, and refused: who asks for protection must not run without it.
-_LATER = ("sha256", "sha256/interpreter", "insecure", "sandbox", "limit/memory", "limit/cpu", "limit/files")
-_KNOWN = frozenset((*_SINGLE, *_TIMEOUTS, *_LIMITS, *_LATER))
+_LATER = ("sandbox",)
+_KNOWN = frozenset((*_SINGLE, *_TIMEOUTS, *_LIMITS, *_TRUST, *_LATER))
 
 
 class ConfigError(ValueError):
@@ -43,7 +45,7 @@ class PluginConfig:
 
     `program` (absolute path), `args` (after argv[0]), `env` and `copyenv` (the program's whole environment), `config` (keys that
     open hands to the program), `protocol`, `start`, `start_timeout`, `operation_timeout` and `close_timeout` in seconds (None:
-    no deadline), `limits` of keysets, `line_limit` in bytes.
+    no deadline), `limits` of keysets, `line_limit` in bytes, `trust` in the program.
     """
 
     __slots__ = (
@@ -59,6 +61,7 @@ class PluginConfig:
         "protocol",
         "start",
         "start_timeout",
+        "trust",
     )
 
     program: str
@@ -73,6 +76,7 @@ class PluginConfig:
     close_timeout: float | None
     limits: Limits
     line_limit: int
+    trust: Trust
 
     @classmethod
     def from_keyset(cls, config: KeySet) -> PluginConfig:
@@ -97,6 +101,7 @@ class PluginConfig:
             keys=_positive(config, "limit/keys", default.keys),
         )
         self.line_limit = _positive(config, "limit/line", LINE_LIMIT)
+        self.trust = _trust(config)
         return self
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
@@ -116,6 +121,7 @@ class PluginConfig:
             close_timeout=self.close_timeout,
             limits=self.limits,
             line_limit=self.line_limit,
+            trust=self.trust,
         )
 
     def __repr__(self) -> str:
@@ -236,6 +242,36 @@ def _copied_names(config: KeySet) -> tuple[str, ...]:
                 f"must be the name of an environment variable, not {name!r}; to set one, use env/#",
             )
     return names
+
+
+def _trust(config: KeySet) -> Trust:
+    program, interpreter = _checksum(config, "sha256"), _checksum(config, "sha256/interpreter")
+    if interpreter and not program:
+        key = _find(config, "sha256/interpreter")
+        assert key is not None
+        raise ConfigError(key.name, "pins the interpreter of a script that is not pinned itself; give sha256 too")
+    return Trust(
+        sha256=program,
+        interpreter_sha256=interpreter,
+        insecure=_choice(config, "insecure", ("0", "1")) == "1",
+        memory=_positive_or_none(config, "limit/memory"),
+        cpu=_positive_or_none(config, "limit/cpu"),
+        files=_positive_or_none(config, "limit/files"),
+    )
+
+
+def _checksum(config: KeySet, name: str) -> str:
+    key = _find(config, name)
+    if key is None:
+        return ""
+    value = _text(key).strip().lower()
+    if len(value) != 64 or not set(value) <= set("0123456789abcdef"):
+        raise ConfigError(key.name, "must be the 64 hexadecimal digits that sha256sum prints")
+    return value
+
+
+def _positive_or_none(config: KeySet, name: str) -> int | None:
+    return None if _find(config, name) is None else _positive(config, name, 0)
 
 
 def _choice(config: KeySet, name: str, choices: tuple[str, ...]) -> str:
