@@ -100,5 +100,5 @@ def _linear(options: Options) -> Table:
             Case(less, make(few), size=len(few)),
             Case(more, make(many), less, times * 1.1, len(many)),
         ]
-        table.rows += measure(cases, options.repetitions_for(options.many_keys))
+        table.rows += measure(cases, options.repetitions_for(options.many_keys), warm_up=False)
     return table

@@ -8,7 +8,8 @@
  *   rss                     resident bytes
  *
  * Each is answered with one line: a number (seconds of one call, a plugin's number, bytes), or `error` and the reason. Copies are made and
- * freed outside of the timing. The libraries are found by the loader, and only what they export to everybody is used.
+ * freed outside of the timing. The libraries are found by the loader. Plugins are called directly: elektraInvoke would ask each for its
+ * functions, which Elektra's `python`, living in a fork, answers with pointers that are none.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -25,6 +26,19 @@ typedef struct Key Key;
 typedef struct KeySet KeySet;
 typedef struct Handle Handle;
 
+/* The beginning of Elektra's struct _Plugin, the same from 0.9 to 0.11. */
+struct Handle
+{
+	KeySet * config;
+	int (*open) (Handle *, Key *);
+	int (*close) (Handle *, Key *);
+	int (*init) (Handle *, Key *);
+	int (*get) (Handle *, KeySet *, Key *);
+	int (*set) (Handle *, KeySet *, Key *);
+};
+
+typedef int (*operation) (Handle *, KeySet *, Key *);
+
 static Key * (*key_new) (const char *, ...);
 static int (*key_del) (Key *);
 static long (*key_set_string) (Key *, const char *);
@@ -34,9 +48,9 @@ static KeySet * (*ks_new) (size_t, ...);
 static KeySet * (*ks_dup) (const KeySet *);
 static int (*ks_del) (KeySet *);
 static long (*ks_append_key) (KeySet *, Key *);
-static Handle * (*invoke_open) (const char *, KeySet *, Key *);
-static int (*invoke_2_args) (Handle *, const char *, KeySet *, Key *);
-static void (*invoke_close) (Handle *, Key *);
+static int (*modules_init) (KeySet *, Key *);
+static Handle * (*plugin_open) (const char *, KeySet *, KeySet *, Key *);
+static int (*plugin_close) (Handle *, Key *);
 
 static const struct
 {
@@ -45,13 +59,13 @@ static const struct
 } needed[] = {
 	{ "keyNew", &key_new },		    { "keyDel", &key_del },	  { "keySetString", &key_set_string }, { "keyGetMeta", &key_get_meta },
 	{ "keyString", &key_string },	    { "ksNew", &ks_new },	  { "ksDup", &ks_dup },		       { "ksDel", &ks_del },
-	{ "ksAppendKey", &ks_append_key },  { "elektraInvokeOpen", &invoke_open },
-	{ "elektraInvoke2Args", &invoke_2_args }, { "elektraInvokeClose", &invoke_close },
+	{ "ksAppendKey", &ks_append_key },  { "elektraModulesInit", &modules_init },
+	{ "elektraPluginOpen", &plugin_open }, { "elektraPluginClose", &plugin_close },
 };
 
 static Handle *dump, *plugins[MAX_PLUGINS];
 static int plugin_count;
-static KeySet * base;
+static KeySet *base, *modules;
 
 static double now (void)
 {
@@ -72,7 +86,7 @@ static void failed (const char * what, const Key * parent)
 
 static int load_libraries (void)
 {
-	static const char * const libraries[] = { "libelektra-core.so.5", "libelektra-kdb.so.5", "libelektra-invoke.so.5" };
+	static const char * const libraries[] = { "libelektra-core.so.5", "libelektra-kdb.so.5" };
 	for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++)
 	{
 		if (!dlopen (libraries[i], RTLD_NOW | RTLD_GLOBAL))
@@ -109,24 +123,23 @@ static Handle * open_plugin (const char * name, char * pairs)
 		ks_append_key (config, key);
 	}
 	Key * parent = key_new (PARENT, NULL);
-	Handle * handle = invoke_open (name, config, parent);
+	Handle * handle = plugin_open (name, modules, config, parent); /* takes the configuration over */
 	if (!handle) failed ("the plugin cannot be opened", parent);
-	ks_del (config);
 	key_del (parent);
 	return handle;
 }
 
 /* Seconds of one call, or a negative number when it failed, which is then answered already. */
-static double call (Handle * handle, const char * operation, KeySet * keys, const char * file)
+static double call (Handle * handle, operation function, KeySet * keys, const char * file)
 {
 	Key * parent = key_new (PARENT, NULL);
 	if (file) key_set_string (parent, file);
 	double start = now ();
-	int status = invoke_2_args (handle, operation, keys, parent);
+	int status = function (handle, keys, parent);
 	double seconds = now () - start;
 	if (status < 0)
 	{
-		failed (operation, parent);
+		failed ("it answered `error`", parent);
 		seconds = -1;
 	}
 	key_del (parent);
@@ -139,7 +152,7 @@ static void repeat (Handle * handle, long times, int empty)
 	for (long i = 0; i < times; i++)
 	{
 		KeySet * keys = empty ? ks_new (0, NULL) : ks_dup (base);
-		double one = call (handle, "get", keys, NULL);
+		double one = call (handle, handle->get, keys, NULL);
 		ks_del (keys);
 		if (one < 0) return;
 		seconds += one;
@@ -167,19 +180,19 @@ static void obey (char * line)
 	else if (strcmp (line, "load") == 0)
 	{
 		base = ks_new (0, NULL);
-		double seconds = call (dump, "get", base, argument);
+		double seconds = call (dump, dump->get, base, argument);
 		if (seconds >= 0) printf ("%.9f\n", seconds);
 	}
 	else if (strcmp (line, "read") == 0)
 	{
 		KeySet * keys = ks_new (0, NULL);
-		double seconds = call (dump, "get", keys, argument);
+		double seconds = call (dump, dump->get, keys, argument);
 		ks_del (keys);
 		if (seconds >= 0) printf ("%.9f\n", seconds);
 	}
 	else if (strcmp (line, "write") == 0)
 	{
-		double seconds = call (dump, "set", base, argument);
+		double seconds = call (dump, dump->set, base, argument);
 		if (seconds >= 0) printf ("%.9f\n", seconds);
 	}
 	else if (strcmp (line, "open") == 0)
@@ -209,6 +222,8 @@ int main (void)
 	char fullname[] = "fullname=1";
 	setvbuf (stdout, NULL, _IOLBF, 0);
 	if (load_libraries () < 0) return 1;
+	modules = ks_new (0, NULL);
+	modules_init (modules, NULL);
 	dump = open_plugin ("dump", fullname);
 	if (!dump) return 1;
 	printf ("ready\n");
@@ -218,8 +233,8 @@ int main (void)
 		obey (line);
 	}
 	for (int i = 0; i < plugin_count; i++)
-		invoke_close (plugins[i], NULL);
-	invoke_close (dump, NULL);
+		plugin_close (plugins[i], NULL);
+	plugin_close (dump, NULL);
 	free (line);
 	return 0;
 }
