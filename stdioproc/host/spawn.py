@@ -92,6 +92,8 @@ class Child:
     def _order(self, order: bytes, number: int) -> None:
         try:
             if self._lifeline >= 0:
+                # A program of the same user can stop its keeper, which could not hear then.
+                signal.pidfd_send_signal(self.pidfd, signal.SIGCONT)
                 os.write(self._lifeline, order)
             else:
                 os.killpg(self.pid, number)

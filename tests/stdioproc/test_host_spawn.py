@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dumpfmt import Key, KeySet
-from stdioproc.host import PluginDied, PluginProcess, PluginStartError, Status
+from stdioproc.host import PluginDied, PluginProcess, PluginStartError, PluginTimeout, Status
 from stdioproc.testing import Stopwatch
 
 PARENT = Key("user:/p")
@@ -213,6 +213,20 @@ def test_out_of_descriptors_is_an_error_that_says_so() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for hog in hogs:
             os.close(hog)
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_child_that_stops_its_parent_is_ended_all_the_same() -> None:
+    """Between host and program may stand a keeper of the same user, which the program can send signals to."""
+    code = (
+        "import os, signal, sys\n"
+        "if os.getppid() != int(sys.argv[1]): os.kill(os.getppid(), signal.SIGSTOP)\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "while True: signal.pause()"
+    )
+    argv = [sys.executable, "-I", "-S", "-c", code, str(os.getpid())]
+    with Stopwatch(1 + 0.5), pytest.raises(PluginTimeout):
+        PluginProcess(argv, protocol="stdioproc", start_timeout=0.8).start()
 
 
 @pytest.mark.usefixtures("nothing_left")
