@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import dumpfmt
 from ctypes_shim._build import SOURCES, write_glue
 
 PLUGIN_FILE = "libelektra-plugin-stdioproc.so"
@@ -33,11 +34,19 @@ LOAD_TIMEOUT = 30.0
 _WARNINGS = ("-Wall", "-Wextra")
 #: What the interpreter in the host imports of ours; the first has _runtime.
 _PACKAGES = ("ctypes_shim", "stdioproc", "dumpfmt")
-_COMMON = ("-std=c11", "-D_GNU_SOURCE", "-O2", "-fPIC", "-fvisibility=hidden")
+#: The scanner of records is dumpfmt's own: one set of rules for lengths in all C code.
+SCANNER = Path(dumpfmt.__file__).parent / "csrc"
+_COMMON = ("-std=c11", "-D_GNU_SOURCE", "-O2", "-fPIC", "-fvisibility=hidden", f"-I{SCANNER}")
 # nodelete: Elektra's loader calls dlclose, and neither Python nor handlers for fork can be unmapped.
 _LINK = ("-shared", "-Wl,-z,nodelete", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,--no-undefined", "-Wl,--enable-new-dtags")
-DUMP_SOURCES = ("dump_common.c", "dump_write.c", "dump_read.c", "dump_apply.c")
-_THIN_SOURCES = ("plugin.c", "contract.c", "parent.c", "report.c", "boot.c", *DUMP_SOURCES)
+DUMP_SOURCES = (
+    *(SOURCES / name for name in ("dump_common.c", "dump_write.c", "dump_read.c", "dump_apply.c")),
+    SCANNER / "dumpscan.c",
+)
+_THIN_SOURCES = (
+    *(SOURCES / name for name in ("plugin.c", "contract.c", "parent.c", "report.c", "boot.c")),
+    *DUMP_SOURCES,
+)
 
 
 class BuildError(RuntimeError):
@@ -153,7 +162,7 @@ def _find_libpython() -> Path | None:
 def _build_plugin(compiler: str, work: Path, flags: tuple[str, ...]) -> Path:
     stubs = [_build_stub(compiler, work, soname, names) for soname, names in _elektra_functions().items()]
     target = work / PLUGIN_FILE
-    sources = [str(SOURCES / name) for name in _THIN_SOURCES]
+    sources = list(map(str, _THIN_SOURCES))
     script = f"-Wl,--version-script={SOURCES / 'exports.map'}"
     _run(
         compiler,

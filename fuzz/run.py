@@ -33,8 +33,8 @@ C_TARGETS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "dumpscan": (("dumpfmt/csrc/dumpscan.c",), ("-Idumpfmt/csrc",)),
     "names": (("dumpfmt/csrc/dumpscan.c",), ("-Idumpfmt/csrc",)),
     "keyset_dump": (
-        ("ctypes_shim/csrc/dump_*.c", "tests/shim/double/elektra_double.c"),
-        ("-D_GNU_SOURCE", "-Ictypes_shim/csrc", "-Itests/shim/double"),
+        ("ctypes_shim/csrc/dump_*.c", "tests/shim/double/elektra_double.c", "dumpfmt/csrc/dumpscan.c"),
+        ("-D_GNU_SOURCE", "-Ictypes_shim/csrc", "-Itests/shim/double", "-Idumpfmt/csrc"),
     ),
     "keeper_options": ((), ("-Istdioproc/host/csrc",)),
     "records": (("dumpfmt/csrc/native.c", "dumpfmt/csrc/dumpscan.c"), ("-Idumpfmt/csrc",)),

@@ -21,7 +21,7 @@ static const char * meta_full_name (struct dump_buffer * buffer, struct dump_spa
     return good ? buffer->data : NULL;
 }
 
-static bool same_value (const Key * key, const struct dump_record * record)
+static bool same_value (const Key * key, const struct dump_key * record)
 {
     if ((keyIsBinary (key) == 1) != record->binary) return false;
     const void * data = keyValue (key);
@@ -36,7 +36,7 @@ static bool same_text (const Key * meta, struct dump_span text)
 }
 
 /* The same metakeys in the same order: the only form that Elektra's own order and our writer produce. */
-static bool same_metadata (struct applying * apply, Key * key, const struct dump_record * record)
+static bool same_metadata (struct applying * apply, Key * key, const struct dump_key * record)
 {
     KeySet * metas = keyMeta (key);
     ssize_t count = metas ? ksGetSize (metas) : 0;
@@ -81,7 +81,7 @@ static ssize_t position_of (const KeySet * ks, const Key * wanted)
     return -1;
 }
 
-static bool set_metadata (struct applying * apply, Key * key, const Key * old, const struct dump_record * record)
+static bool set_metadata (struct applying * apply, Key * key, const Key * old, const struct dump_key * record)
 {
     char readable[240];
     for (size_t i = 0; i < record->meta_count; ++i)
@@ -113,7 +113,7 @@ static bool set_metadata (struct applying * apply, Key * key, const Key * old, c
     return true;
 }
 
-static bool set_value (struct applying * apply, Key * key, const struct dump_record * record)
+static bool set_value (struct applying * apply, Key * key, const struct dump_key * record)
 {
     if (record->binary)
     {
@@ -128,7 +128,7 @@ static bool set_value (struct applying * apply, Key * key, const struct dump_rec
 static Key * key_for (struct applying * apply, const KeySet * ks, size_t index, ssize_t * next, bool * kept)
 {
     char readable[240];
-    const struct dump_record * record = &apply->records.records[index];
+    const struct dump_key * record = &apply->records.records[index];
     Key * old = NULL;
     Key * made = NULL;
     /* Mostly the child returns the keys in the same order, with some changed: the next key is the one, or the one after it. */

@@ -7,8 +7,8 @@
 #define META_PREFIX "meta:/"
 #define META_PREFIX_SIZE (sizeof (META_PREFIX) - 1)
 
-#define DUMP_HEADER "kdbOpen 2\n"
-#define DUMP_END "$end\n"
+#define FIRST_LINE "kdbOpen 2\n"
+#define LAST_LINE "$end\n"
 
 /* Say why, and return false. */
 bool dump_refuse (struct dump_problem * problem, const char * format, ...) __attribute__ ((format (printf, 2, 3)));

@@ -1,59 +1,48 @@
 #include "dump_internal.h"
+#include "dumpscan.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Nothing but the memory that the host gave bounds a reply here: the limits were kept where it was read. */
+static const struct dump_limits no_limits = { SIZE_MAX >> 2, SIZE_MAX >> 2, SIZE_MAX >> 2, SIZE_MAX >> 2 };
+
 struct reader
 {
     const char * start;
-    const char * at;
-    const char * end;
+    size_t size;
+    size_t at;
     struct dump_problem * problem;
 };
 
 static bool misread (struct reader * reader, const char * expected)
 {
     char readable[80];
-    size_t left = (size_t) (reader->end - reader->at);
+    size_t left = reader->size - reader->at;
     size_t shown = left < 16 ? left : 16;
-    return dump_refuse (reader->problem, "byte %zu of the dump: expected %s, found %s%s%s", (size_t) (reader->at - reader->start), expected,
-                   left ? "\"" : "its end", dump_readable (readable, sizeof (readable), reader->at, shown), left ? "\"" : "");
+    return dump_refuse (reader->problem, "byte %zu of the dump: expected %s, found %s%s%s", reader->at, expected, left ? "\"" : "its end",
+                        dump_readable (readable, sizeof (readable), reader->start + reader->at, shown), left ? "\"" : "");
 }
 
-static bool read_word (struct reader * reader, const char * word)
+static bool next_record (struct reader * reader, struct dump_record * record)
 {
-    size_t size = strlen (word);
-    if ((size_t) (reader->end - reader->at) < size || memcmp (reader->at, word, size) != 0) return false;
-    reader->at += size;
-    return true;
-}
-
-/* Digits without sign, blank or leading zero, then the byte that has to follow them. */
-static bool read_length (struct reader * reader, char follows, size_t * length)
-{
-    size_t value = 0;
-    const char * at = reader->at;
-    while (at < reader->end && *at >= '0' && *at <= '9')
+    size_t need;
+    if (dump_next ((const unsigned char *) reader->start, reader->size, reader->at, &no_limits, record, &need) != DUMP_WHOLE)
     {
-        if (value > (SIZE_MAX - 9) / 10) return misread (reader, "a length that fits the memory");
-        value = value * 10 + (size_t) (*at++ - '0');
+        return misread (reader, "a whole record");
     }
-    bool digits = at > reader->at && (at - reader->at == 1 || *reader->at != '0');
-    if (!digits || at == reader->end || *at != follows) return misread (reader, "a length");
-    reader->at = at + 1;
-    *length = value;
     return true;
 }
 
-static bool read_payload (struct reader * reader, size_t length, struct dump_span * span)
+static struct dump_span first_of (const struct reader * reader, const struct dump_record * record)
 {
-    if (length >= (size_t) (reader->end - reader->at)) return misread (reader, "as many bytes as the length says");
-    *span = (struct dump_span){ reader->at, length };
-    reader->at += length;
-    if (*reader->at != '\n') return misread (reader, "a newline after the bytes that the length counts");
-    ++reader->at;
-    return true;
+    return (struct dump_span){ reader->start + record->first, record->first_size };
+}
+
+static struct dump_span second_of (const struct reader * reader, const struct dump_record * record)
+{
+    return (struct dump_span){ reader->start + record->second, record->second_size };
 }
 
 static bool has_nul (struct dump_span span)
@@ -113,7 +102,7 @@ static ptrdiff_t find_record (struct dump_records * records, struct dump_span na
     return -1;
 }
 
-static struct dump_meta * find_meta (struct dump_records * records, const struct dump_record * record, struct dump_span name)
+static struct dump_meta * find_meta (struct dump_records * records, const struct dump_key * record, struct dump_span name)
 {
     for (size_t i = record->meta_count; i > 0; --i)
     {
@@ -123,24 +112,22 @@ static struct dump_meta * find_meta (struct dump_records * records, const struct
     return NULL;
 }
 
-static bool read_key (struct reader * reader, struct dump_records * records)
+static bool read_key (struct reader * reader, struct dump_records * records, const struct dump_record * record)
 {
-    size_t name_length;
-    size_t value_length;
-    struct dump_record record = { .binary = read_word (reader, "binary "), .first_meta = records->meta_count };
-    if (!record.binary && !read_word (reader, "string ")) return misread (reader, "string or binary");
-    if (!read_length (reader, ' ', &name_length) || !read_length (reader, '\n', &value_length)) return false;
-    const char * where = reader->at;
-    if (!read_payload (reader, name_length, &record.name) || !read_payload (reader, value_length, &record.value)) return false;
-    if (has_nul (record.name) || (!record.binary && has_nul (record.value)))
+    struct dump_key key = {
+        .name = first_of (reader, record),
+        .value = second_of (reader, record),
+        .binary = record->kind == DUMP_BINARY,
+        .first_meta = records->meta_count,
+    };
+    if (has_nul (key.name) || (!key.binary && has_nul (key.value)))
     {
-        reader->at = where;
         return misread (reader, "a name, and a string value, without a NUL byte");
     }
     void * items = grow (records->records, records->count, &records->capacity, sizeof (*records->records));
     if (!items) return dump_out_of_memory (reader->problem, records->capacity);
     records->records = items;
-    records->records[records->count++] = record;
+    records->records[records->count++] = key;
     return true;
 }
 
@@ -154,41 +141,24 @@ static bool add_meta (struct reader * reader, struct dump_records * records, str
     return true;
 }
 
-static bool read_meta (struct reader * reader, struct dump_records * records)
+static bool read_meta (struct reader * reader, struct dump_records * records, const struct dump_record * record)
 {
-    size_t name_length;
-    size_t value_length;
-    struct dump_meta meta = { .source = -1 };
-    if (!read_length (reader, ' ', &name_length) || !read_length (reader, '\n', &value_length)) return false;
-    const char * where = reader->at;
-    if (!read_payload (reader, name_length, &meta.name) || !read_payload (reader, value_length, &meta.value)) return false;
-    reader->at = has_nul (meta.name) || has_nul (meta.value) ? where : reader->at;
-    if (reader->at == where) return misread (reader, "metadata without a NUL byte");
+    struct dump_meta meta = { .name = first_of (reader, record), .value = second_of (reader, record), .source = -1 };
+    if (has_nul (meta.name) || has_nul (meta.value)) return misread (reader, "metadata without a NUL byte");
     if (dump_span_is (meta.name, "binary") && !records->records[records->count - 1].binary)
     {
-        reader->at = where;
         return misread (reader, "no metakey binary on a string");
     }
     return add_meta (reader, records, meta);
 }
 
-static bool read_copymeta (struct reader * reader, struct dump_records * records)
+static bool read_copymeta (struct reader * reader, struct dump_records * records, const struct dump_record * record)
 {
-    size_t key_length;
-    size_t name_length;
-    struct dump_span key = { 0 };
-    struct dump_meta meta = { .source = -1 };
-    if (!read_length (reader, ' ', &key_length) || !read_length (reader, '\n', &name_length)) return false;
-    const char * where = reader->at;
-    if (!read_payload (reader, key_length, &key) || !read_payload (reader, name_length, &meta.name)) return false;
-    ptrdiff_t source = find_record (records, key);
+    struct dump_meta meta = { .name = second_of (reader, record), .source = -1 };
+    ptrdiff_t source = find_record (records, first_of (reader, record));
     if (source == -2) return dump_out_of_memory (reader->problem, records->slot_count);
     struct dump_meta * original = source < 0 ? NULL : find_meta (records, &records->records[source], meta.name);
-    if (!original || source == (ptrdiff_t) records->count - 1)
-    {
-        reader->at = where;
-        return misread (reader, "an earlier key that has this metakey");
-    }
+    if (!original || source == (ptrdiff_t) records->count - 1) return misread (reader, "an earlier key that has this metakey");
     meta.value = original->value;
     meta.source = original->source >= 0 ? original->source : source;
     return add_meta (reader, records, meta);
@@ -197,21 +167,27 @@ static bool read_copymeta (struct reader * reader, struct dump_records * records
 bool dump_read (struct dump_records * records, const char * data, size_t size, struct dump_problem * problem)
 {
     *records = (struct dump_records){ 0 };
-    struct reader reader = { data, data, data + size, problem };
-    if (!read_word (&reader, DUMP_HEADER)) return misread (&reader, "the line kdbOpen 2");
-    for (;;)
+    struct reader reader = { data, size, 0, problem };
+    struct dump_record record;
+    if (!next_record (&reader, &record)) return false;
+    if (record.kind != DUMP_HEADER) return misread (&reader, "the line kdbOpen 2");
+    for (reader.at = record.end;; reader.at = record.end)
     {
-        bool good;
-        if (read_word (&reader, "$key "))
-            good = read_key (&reader, records);
-        else if (records->count && read_word (&reader, "$meta "))
-            good = read_meta (&reader, records);
-        else if (records->count && read_word (&reader, "$copymeta "))
-            good = read_copymeta (&reader, records);
-        else if (read_word (&reader, DUMP_END))
-            return reader.at == reader.end || misread (&reader, "nothing after $end");
+        bool good = next_record (&reader, &record);
+        if (!good) return false;
+        if (record.kind == DUMP_END)
+        {
+            reader.at = record.end;
+            return reader.at == reader.size || misread (&reader, "nothing after $end");
+        }
+        if (record.kind == DUMP_STRING || record.kind == DUMP_BINARY)
+            good = read_key (&reader, records, &record);
+        else if (records->count && record.kind == DUMP_META)
+            good = read_meta (&reader, records, &record);
+        else if (records->count && record.kind == DUMP_COPYMETA)
+            good = read_copymeta (&reader, records, &record);
         else
-            return misread (&reader, records->count ? "$key, $meta, $copymeta or $end" : "$key or $end");
+            good = misread (&reader, records->count ? "$key, $meta, $copymeta or $end" : "$key or $end");
         if (!good) return false;
     }
 }

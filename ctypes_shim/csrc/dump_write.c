@@ -175,11 +175,11 @@ bool dump_write_keyset (struct dump_buffer * buffer, const KeySet * ks, struct d
 {
     struct seen_metas seen = { NULL, 0, 0 };
     buffer->size = 0;
-    bool good = dump_buffer_append (buffer, DUMP_HEADER, sizeof (DUMP_HEADER) - 1) || dump_out_of_memory (problem, sizeof (DUMP_HEADER));
+    bool good = dump_buffer_append (buffer, FIRST_LINE, sizeof (FIRST_LINE) - 1) || dump_out_of_memory (problem, sizeof (FIRST_LINE));
     ssize_t count = ks ? ksGetSize (ks) : 0;
     for (ssize_t i = 0; good && i < count; ++i)
         good = write_one (buffer, ksAtCursor (ks, i), &seen, problem);
-    good = good && (dump_buffer_append (buffer, DUMP_END, sizeof (DUMP_END) - 1) || dump_out_of_memory (problem, sizeof (DUMP_END)));
+    good = good && (dump_buffer_append (buffer, LAST_LINE, sizeof (LAST_LINE) - 1) || dump_out_of_memory (problem, sizeof (LAST_LINE)));
     free (seen.slots);
     return good;
 }
@@ -188,9 +188,9 @@ bool dump_write_key (struct dump_buffer * buffer, Key * key, struct dump_problem
 {
     struct seen_metas seen = { NULL, 0, 0 };
     buffer->size = 0;
-    bool good = (dump_buffer_append (buffer, DUMP_HEADER, sizeof (DUMP_HEADER) - 1) || dump_out_of_memory (problem, sizeof (DUMP_HEADER))) &&
+    bool good = (dump_buffer_append (buffer, FIRST_LINE, sizeof (FIRST_LINE) - 1) || dump_out_of_memory (problem, sizeof (FIRST_LINE))) &&
                 write_one (buffer, key, &seen, problem) &&
-                (dump_buffer_append (buffer, DUMP_END, sizeof (DUMP_END) - 1) || dump_out_of_memory (problem, sizeof (DUMP_END)));
+                (dump_buffer_append (buffer, LAST_LINE, sizeof (LAST_LINE) - 1) || dump_out_of_memory (problem, sizeof (LAST_LINE)));
     free (seen.slots);
     return good;
 }

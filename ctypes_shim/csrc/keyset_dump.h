@@ -38,7 +38,7 @@ struct dump_meta
     ptrdiff_t source; /* the record whose metakey this one is ($copymeta), or -1 */
 };
 
-struct dump_record
+struct dump_key
 {
     struct dump_span name;
     struct dump_span value;
@@ -50,7 +50,7 @@ struct dump_record
 /* A validated dump. The spans point into the text that was read. */
 struct dump_records
 {
-    struct dump_record * records;
+    struct dump_key * records;
     size_t count;
     size_t capacity;
     struct dump_meta * metas;

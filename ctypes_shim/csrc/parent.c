@@ -40,7 +40,7 @@ static void put_group (Key * parent, const struct dump_records * records, const 
         if (in_group (records->metas[i].name, group)) put_meta (parent, records->metas[i].name, records->metas[i].value);
 }
 
-static void put_value (Key * parent, const struct dump_record * record)
+static void put_value (Key * parent, const struct dump_key * record)
 {
     struct dump_buffer text = { 0 };
     if (record->binary)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ctypes_shim.build import SOURCES, BuildError, Built, build, find_compiler, find_python_library
+from ctypes_shim.build import SCANNER, SOURCES, BuildError, Built, build, find_compiler, find_python_library
 
 HERE = Path(__file__).parent
 #: A copy of the children for this run alone, so that its processes can be told from those of another run.
@@ -27,6 +27,7 @@ FLAGS = (
     "-Wextra",
     "-Werror",
     f"-I{SOURCES}",
+    f"-I{SCANNER}",
     f"-I{HERE / 'double'}",
 )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from ctypes_shim.build import DUMP_SOURCES, SOURCES
+from ctypes_shim.build import DUMP_SOURCES
 from dumpfmt import KeySet, dumps
 from dumpfmt.testing import keysets
 
@@ -29,7 +29,7 @@ SCENARIOS = [
     "refuses_what_is_not_a_dump",
     "refuses_every_proper_prefix",
 ]
-FILES = (HERE / "keyset_dump_check.c", HERE / "double" / "elektra_double.c", *(SOURCES / name for name in DUMP_SOURCES))
+FILES = (HERE / "keyset_dump_check.c", HERE / "double" / "elektra_double.c", *DUMP_SOURCES)
 
 
 @pytest.fixture(scope="session")
