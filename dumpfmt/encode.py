@@ -20,6 +20,11 @@ def dump(keyset: KeySet, file: IO[bytes], parent: Key | str | None = None) -> No
     file.write(dumps(keyset, parent))
 
 
+def dump_key(key: Key) -> bytes:
+    """The dump of a keyset of one key: the parent of every message."""
+    return native.encode((key,)) if native is not None else dumps(KeySet((key,)))
+
+
 def dumps(keyset: KeySet, parent: Key | str | None = None) -> bytes:
     """The keyset as a dump, with full names or, with `parent`, names relative to it.
 

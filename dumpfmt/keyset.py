@@ -54,7 +54,8 @@ class KeySet:
         self._index: list[bytes] | None = None  # the names in `_own`, sorted; made when first needed
         self._order: list[Key | int] | None = None  # all keys (or where they are in the records); likewise
         self._changes = 0
-        self.extend(keys)
+        if keys:
+            self.extend(keys)
 
     @classmethod
     def _make(cls, keys: dict[bytes, Key], in_order: bool) -> KeySet:
@@ -228,7 +229,8 @@ class KeySet:
         """For the encoder: the keys in order, untouched ones as stretches of records."""
         records = self._records
         if records is None:
-            return list(self._walk())
+            self._names()
+            return list(self._own.values())
         whole = self._low == 0 and self._high == len(records)
         if not (whole and not self._gone and not self._own and not records.made(self._low, self._high)):
             # A record with shared metadata names another one, which may be gone or changed: such keys are written anew.

@@ -184,6 +184,8 @@ def merge_metadata(parent: Key, returned: Key, *, failed: bool) -> None:
     metadata that the child left out stays. An error that a child set although it did not answer `error` becomes a
     warning.
     """
+    if not returned._meta:
+        return
     before, after = _warning_fields(parent), _warning_fields(returned)
     new = (
         after[len(before) :] if after[: len(before)] == before else [fields for fields in after if fields not in before]

@@ -17,6 +17,8 @@ class Role(Enum):
 class State(Enum):
     """The value is what messages call the state."""
 
+    __hash__ = object.__hash__  # as Enum's own, but not in Python: every message looks into the table below
+
     IDLE = "before INIT"
     INIT_SENT = "waiting for ACK and contract"
     READY = "before open"
@@ -33,6 +35,8 @@ class State(Enum):
 
 class Signal(Enum):
     """What can happen. Sent by the host: INIT to TERMINATE and HOST_EOF; by the child: the others."""
+
+    __hash__ = object.__hash__
 
     INIT = "INIT"
     OPEN = "open"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from dumpfmt import DEFAULT_LIMITS, Decoder, DumpError, Key, KeySet, Limits, dumps
+from dumpfmt.encode import dump_key
 from dumpfmt.text import shown
 from stdioproc.contract import check_module_name
 from stdioproc.dialects import DIALECTS, OPERATIONS, Dialect
@@ -32,10 +33,10 @@ Reader = Generator[None, None, Event]
 def encode(event: Event, dialect: Dialect) -> bytes:
     """The bytes of an event, whole."""
     if isinstance(event, Request):
-        head = _line(event.operation) + _keyset(event.parent)
+        head = _line(event.operation) + dump_key(event.parent)
         return head + (dumps(event.data or KeySet()) if event.operation in dialect.requests_with_data else b"")
     if isinstance(event, Reply):
-        head = _line(_WORDS[event.status]) + _keyset(event.parent)
+        head = _line(_WORDS[event.status]) + dump_key(event.parent)
         return head if event.data is None else head + dumps(event.data)
     if isinstance(event, Init):
         return _line(event.dialect.init)
@@ -173,10 +174,6 @@ def _parent(source: Input) -> Generator[None, None, Key]:
     if len(keyset) != 1:
         raise RemoteProtocolError(f"expected a parent keyset of one key, found one of {len(keyset)} keys")
     return keyset[0]
-
-
-def _keyset(key: Key) -> bytes:
-    return dumps(KeySet([key]))
 
 
 def _line(text: str) -> bytes:

@@ -518,6 +518,7 @@ typedef struct {
 	size_t count, room;
 	size_t copies;
 	size_t last_meta, last_meta_size; /* name of the metakey before, in the buffer; size 0 at the first */
+	size_t last_source;		  /* of shared metadata */
 	int has_binary;			  /* the current key has `$meta binary` */
 	int state;
 	PyObject * bytes; /* what was scanned in place */
@@ -614,9 +615,10 @@ static int add_meta (Scan * self, const struct dump_record * record, const unsig
 	if (!shared) return memchr (data + record->second, 0, record->second_size) == NULL;
 	if (!dump_name_is_canonical (data + record->first, record->first_size)) return 0;
 	size_t low = 0, high = self->count - 1;
-	while (low < high)
+	/* Metadata is mostly shared by many with one key: the last source is asked first. */
+	size_t middle = self->last_source < high ? self->last_source : high / 2;
+	for (; low < high; middle = low + (high - low) / 2)
 	{
-		size_t middle = low + (high - low) / 2;
 		const struct entry * candidate = &self->entries[middle];
 		int order = dump_name_compare (data + candidate->start + candidate->line_size, candidate->name_size, data + record->first,
 					       record->first_size);
@@ -627,6 +629,7 @@ static int add_meta (Scan * self, const struct dump_record * record, const unsig
 			self->copies += !(entry->flags & HAS_COPYMETA);
 			entry->flags |= HAS_COPYMETA;
 			self->entries[middle].flags |= IS_SOURCE;
+			self->last_source = middle;
 			return 1;
 		}
 		if (order < 0)
@@ -816,7 +819,9 @@ static PyTypeObject ScanType = {
 
 /* --- encode ------------------------------------------------------------------------------------------------------------------ */
 
+/* What is written becomes the result as it stands: a copy of hundreds of megabytes would be as dear as all the rest. */
 struct output {
+	PyObject * bytes; /* NULL at first, and after an error */
 	char * data;
 	size_t size, capacity;
 };
@@ -826,13 +831,17 @@ static char * reserve (struct output * out, size_t more)
 	if (out->size + more > out->capacity)
 	{
 		size_t capacity = out->capacity * 2 > out->size + more ? out->capacity * 2 : out->size + more;
-		char * data = PyMem_Realloc (out->data, capacity);
-		if (!data)
+		if (capacity > PY_SSIZE_T_MAX)
 		{
 			PyErr_NoMemory ();
 			return NULL;
 		}
-		out->data = data;
+		if (!out->bytes)
+			out->bytes = PyBytes_FromStringAndSize (NULL, (Py_ssize_t) capacity);
+		else
+			_PyBytes_Resize (&out->bytes, (Py_ssize_t) capacity); /* NULL with no memory left */
+		if (!out->bytes) return NULL;
+		out->data = PyBytes_AS_STRING (out->bytes);
 		out->capacity = capacity;
 	}
 	return out->data + out->size;
@@ -1035,7 +1044,7 @@ static int put_stretch (struct output * out, PyObject * stretch)
 static PyObject * encode (PyObject * Py_UNUSED (module), PyObject * parts)
 {
 	static const char header[] = "kdbOpen 2\n", end[] = "$end\n";
-	struct output out = { NULL, 0, 0 };
+	struct output out = { NULL, NULL, 0, 0 };
 	struct table table = { NULL, 0, 0 };
 	PyObject * result = NULL;
 	PyObject * fast = PySequence_Fast (parts, "encode takes a sequence of keys and stretches");
@@ -1063,9 +1072,10 @@ static PyObject * encode (PyObject * Py_UNUSED (module), PyObject * parts)
 	if (!failed && (to = reserve (&out, sizeof end - 1)))
 	{
 		memcpy (to, end, sizeof end - 1);
-		result = PyBytes_FromStringAndSize (out.data, (Py_ssize_t) (out.size + sizeof end - 1));
+		_PyBytes_Resize (&out.bytes, (Py_ssize_t) (out.size + sizeof end - 1));
+		result = Py_XNewRef (out.bytes);
 	}
-	PyMem_Free (out.data);
+	Py_XDECREF (out.bytes);
 	PyMem_Free (table.slots);
 	Py_DECREF (fast);
 	return result;

@@ -160,11 +160,11 @@ class _Service:
 
     def _answer(self, request: Request) -> Reply:
         parent, data = request.parent, request.data
-        self._plugin.phase = parent.meta.pop(PHASE, None)
+        self._plugin.phase = parent.meta.pop(PHASE, None) if parent._meta else None
         # A released host takes the keyset over whatever the result (facts 7.3): it must get back what it sent.
         original = None
         if self._connection.dialect is PROCESS and data is not None:
-            original = KeySet(key.copy() for key in data)
+            original = data.deep_copy()
         status = self._perform(request.operation, data if data is not None else KeySet(), parent)
         if request.operation == "open" and status is not Status.ERROR:
             self._opened_with = parent.copy()

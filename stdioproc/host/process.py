@@ -253,7 +253,8 @@ class PluginProcess:
         if phase is not None and connection.dialect is STDIOPROC:
             sent.meta[PHASE] = phase
         reply = self._exchange(connection, Request(operation, sent, data), self._operation_timeout)
-        reply.parent.meta.pop(PHASE, None)
+        if reply.parent._meta:
+            reply.parent.meta.pop(PHASE, None)
         failed = reply.status is Status.ERROR
         merge_metadata(parent, reply.parent, failed=failed)
         if failed:

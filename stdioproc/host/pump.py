@@ -6,13 +6,13 @@ of stderr has a bound.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # what `signal` is made of
 import fcntl
 import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from stdioproc.connection import Connection
 from stdioproc.events import EndOfStream, Event
@@ -23,7 +23,10 @@ STDERR_TAIL = 4096
 #: Seconds that a child which closed a pipe has for ending, so that its exit status can be told.
 SETTLE = 0.2
 
-_READ_SIZE = 1 << 16
+# What a pipe holds at first, and what a pipe that carries more at a time is made to hold (pipe(7): the most that a user may).
+_PIPE_SIZE = _READ_SIZE = 1 << 16
+_PIPE_SIZE_MAX = 1 << 20
+_SIGPIPE = (int(signal.SIGPIPE),)
 _READ_SIZE_MAX = 1 << 20
 
 
@@ -75,6 +78,7 @@ class Pump:
         self._on_stderr = on_stderr
         self._on_wire = on_wire
         self._read_size = _READ_SIZE
+        self._enlarged = False
         self._poll = select.poll()
         self._poll.register(child.stdout, select.POLLIN)
         self._poll.register(child.stderr, select.POLLIN)
@@ -86,8 +90,11 @@ class Pump:
         Raises RemoteProtocolError, DeadlinePassed, ChildGone.
         """
         with sigpipe_blocked():
+            rest = memoryview(data)
+            if len(data) > _PIPE_SIZE and not self._enlarged:
+                self._enlarge()
             try:
-                rest = self._write(connection, memoryview(data))
+                rest = self._write(connection, rest)
                 answer: Event | None = None
                 while True:
                     event = connection.next_event()
@@ -101,7 +108,8 @@ class Pump:
                         raise DeadlinePassed
                     rest = self._step(connection, rest, deadline)
             finally:
-                self._unregister_stdin()
+                if rest:
+                    self._unregister_stdin()
 
     def drain(self, deadline: Deadline) -> bool:
         """Throw away what the child writes until it has ended or the deadline passed; whether it has ended."""
@@ -197,9 +205,20 @@ class Pump:
             return None
         if len(data) == self._read_size and self._read_size < _READ_SIZE_MAX:
             self._read_size *= 2
+            if not self._enlarged:
+                self._enlarge()
         if self._on_wire is not None and data and descriptor == self.child.stdout:
             self._on_wire("C>", data)
         return data
+
+    def _enlarge(self) -> None:
+        """Fewer turns for large messages. A user's pipes may be used up; then they stay as they are."""
+        self._enlarged = True
+        for descriptor in (self.child.stdin, self.child.stdout):
+            try:
+                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_SIZE_MAX)
+            except (OSError, ValueError):
+                pass
 
     def _read_stderr(self) -> None:
         data = self._read(self.child.stderr)
@@ -265,24 +284,22 @@ class Pump:
             pass
 
 
-@contextmanager
-def sigpipe_blocked() -> Iterator[None]:
+class sigpipe_blocked:
     """Writing to a child that is gone gives EPIPE, and never the signal that would end the host.
 
     Python ignores SIGPIPE, but a host may have set it to its default, and an embedded interpreter leaves it there.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
-    if signal.SIGPIPE in before or signal.SIGPIPE in signal.sigpending():
+
+    __slots__ = ("_before", "_theirs")
+
+    # _signal: what `signal` puts around these makes enums of all signals, which takes longer than the calls.
+    def __enter__(self) -> None:
+        self._before = _signal.pthread_sigmask(signal.SIG_BLOCK, _SIGPIPE)
+        self._theirs = signal.SIGPIPE in self._before or signal.SIGPIPE in _signal.sigpending()
+
+    def __exit__(self, *exc_info: object) -> None:
         try:
-            yield
+            while not self._theirs and signal.SIGPIPE in _signal.sigpending():
+                signal.sigtimedwait(_SIGPIPE, 0)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return
-    try:
-        yield
-    finally:
-        try:
-            while signal.SIGPIPE in signal.sigpending():
-                signal.sigtimedwait({signal.SIGPIPE}, 0)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            _signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
