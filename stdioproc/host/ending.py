@@ -56,30 +56,45 @@ def end(pump: Pump, connection: Connection, timeout: float | None, *, at_once: b
     TERMINATE and the end of stdin; SIGTERM to the process group; SIGKILL to the group. A child of the released dialect keeps
     its stdin until SIGTERM was sent.
     """
-    child, clock = pump.child, Deadline(None)
-    rung = "itself" if pump.exited else "TERMINATE"
+    clock = Deadline(None)
+    try:
+        rung = _make_it_end(pump, connection, timeout, at_once)
+    except BaseException:
+        # A callback that raises, or Ctrl-C: nobody will come back for this child.
+        pump.quiet()
+        pump.child.kill()
+        pump.drain(Deadline(KILL_WAIT))
+        pump.child.collect()
+        raise
+    return Ending(rung, pump.child.collect(), clock.elapsed)
+
+
+def _make_it_end(pump: Pump, connection: Connection, timeout: float | None, at_once: bool) -> str:
+    """Go as far up the ladder as it takes; the rung that did it."""
+    child = pump.child
+    if pump.exited:
+        return "itself"
     if at_once:
         timeout = HURRY if timeout is None else min(HURRY, timeout)
-    if not pump.exited:
-        asked = not at_once and _say_terminate(pump, connection)
-        released = connection.dialect is PROCESS
-        if not released:
-            child.close("stdin")
-        if not asked:
-            wait: float | None = 0.0  # it could not be asked, or did not deserve it
-        elif released:
-            wait = PROCESS_GRACE if timeout is None else min(PROCESS_GRACE, timeout)
-        else:
-            wait = timeout
-        if not pump.drain(Deadline(wait)):
-            rung = "SIGTERM"
-            child.terminate()
-            child.close("stdin")
-            if not pump.drain(Deadline(timeout)):
-                rung = "SIGKILL"
-                child.kill()
-                pump.drain(Deadline(KILL_WAIT))
-    return Ending(rung, child.collect(), clock.elapsed)
+    asked = not at_once and _say_terminate(pump, connection)
+    released = connection.dialect is PROCESS
+    if not released:
+        child.close("stdin")
+    if not asked:
+        wait: float | None = 0.0  # it could not be asked, or did not deserve it
+    elif released:
+        wait = PROCESS_GRACE if timeout is None else min(PROCESS_GRACE, timeout)
+    else:
+        wait = timeout
+    if pump.drain(Deadline(wait)):
+        return "TERMINATE"
+    child.terminate()
+    child.close("stdin")
+    if pump.drain(Deadline(timeout)):
+        return "SIGTERM"
+    child.kill()
+    pump.drain(Deadline(KILL_WAIT))
+    return "SIGKILL"
 
 
 def _say_terminate(pump: Pump, connection: Connection) -> bool:

@@ -104,12 +104,18 @@ class Pump:
                     # A child may answer early, but what it leaves of the question would stand before the next one.
                     if answer is not None and not rest:
                         return answer
+                    if rest and self.exited:
+                        raise ChildGone("it ended before it had read the question")
                     if deadline.passed:
                         raise DeadlinePassed
                     rest = self._step(connection, rest, deadline)
             finally:
                 if rest:
                     self._unregister_stdin()
+
+    def quiet(self) -> None:
+        """Call nobody back any more."""
+        self._on_stderr = self._on_wire = None
 
     def drain(self, deadline: Deadline) -> bool:
         """Throw away what the child writes until it has ended or the deadline passed; whether it has ended."""
@@ -176,6 +182,8 @@ class Pump:
                 self._drain_stdout(connection)
                 self._drain_stderr()
                 connection.receive_eof()
+                if child.stdout >= 0:
+                    self._hang_up("stdout")
         return rest
 
     def _write(self, connection: Connection, data: memoryview) -> memoryview:

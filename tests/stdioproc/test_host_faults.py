@@ -260,7 +260,7 @@ def test_an_early_answer_counts_when_the_question_is_read_to_its_end(
             "while True: pass".replace("READS_ON", str(reads_on)),
         ]
     )
-    keyset = KeySet([Key("user:/p/big", "x" * 1_000_000)])
+    keyset = KeySet([Key("user:/p/big", "x" * 3_000_000)])  # more than any pipe takes
     with plugin:
         if reads_on:
             assert plugin.get(keyset, Key("user:/p")) is Status.SUCCESS
@@ -269,6 +269,47 @@ def test_an_early_answer_counts_when_the_question_is_read_to_its_end(
             with pytest.raises(PluginTimeout):
                 plugin.get(keyset, Key("user:/p"))
             assert len(keyset) == 1
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_callback_that_raises_during_the_ending_leaves_no_child(bad: Callable[..., list[str]]) -> None:
+    """It raised in the middle of the wait for the end, where nobody comes back for the child."""
+
+    def refuse(data: bytes) -> None:
+        raise RuntimeError("a callback of the host")
+
+    plugin = PluginProcess(
+        ["/bin/sh", "-c", "trap '' TERM; while :; do echo noise >&2; done"],
+        protocol="stdioproc",
+        start_timeout=5.0,
+        on_stderr=refuse,
+    )
+    with pytest.raises(RuntimeError, match="a callback of the host"):
+        plugin.start()
+    assert plugin.pid is None
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_child_that_ends_before_it_read_the_question_is_told_at_once(bad: Callable[..., list[str]]) -> None:
+    """A descendant that holds its pipes must not make the host wait for a dead child."""
+    plugin = PluginProcess(
+        [
+            *bad("get", "silent")[:3],
+            "-c",
+            "import os, time\n"
+            "os.read(0, 99)\n"
+            "os.write(1, b'ELEKTRA_STDIOPROC ACK v1\\nhasty\\nkdbOpen 2\\n$key string 11 1\\nexports/get\\n1\\n$end\\n')\n"
+            "os.read(0, 99)\n"
+            "os.write(1, b'success\\nkdbOpen 2\\n$key string 7 0\\nuser:/p\\n\\n$end\\nkdbOpen 2\\n$end\\n')\n"
+            "os.fork() == 0 and time.sleep(60)",
+        ],
+        protocol="stdioproc",
+        operation_timeout=30.0,
+    )
+    keyset = KeySet([Key("user:/p/big", "x" * 3_000_000)])
+    with plugin, Stopwatch(15.0), pytest.raises(PluginDied):
+        plugin.get(keyset, Key("user:/p"))
+    assert len(keyset) == 1
 
 
 @pytest.mark.usefixtures("nothing_left")

@@ -8,12 +8,14 @@
  *
  * The program runs in a session of its own with default signals, no descriptor but the three, no new privileges. The keeper is
  * its subreaper: descendants that leave the session, or lose their parents, become the keeper's children. Everything is killed
- * when the program has ended, when the lifeline closes, or when the host is gone. A byte on the lifeline is an order: T sends
- * SIGTERM to the program's group, K kills everything.
+ * when the program has ended. When the host is gone (the lifeline closes, or its process has ended: a forked copy of it may hold
+ * the lifeline) the program has GRACE for what it does at the end of its input, and after SIGTERM once more TOLD. A byte on the
+ * lifeline is an order: T sends SIGTERM to the program's group, K kills everything.
  *
  * Reports are struct report, in this order: the program runs (or does not), then how it ended. Written for Linux.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -32,6 +34,14 @@
 #include <unistd.h>
 
 enum { LIFELINE = 3, REPORT = 4 };
+
+/* Seconds between the end of the host and SIGTERM, and from there to SIGKILL. */
+static const double GRACE = 0.3, TOLD = 0.2;
+
+/* Where the system lists the children of this process, given its number; tests build a keeper that does not find it. */
+#ifndef CHILDREN
+#define CHILDREN "/proc/self/task/%ld/children"
+#endif
 
 enum report_kind { STARTED = 1, FAILED = 2, ENDED = 3 };
 
@@ -91,11 +101,16 @@ static struct options parse (char * text)
 	return options;
 }
 
-static int limit (int resource, long long value)
+/* Nothing is ever raised: where less is allowed already, that stays. `more` is what the hard limit lies above the soft one. */
+static int limit (int resource, long long value, rlim_t more)
 {
+	struct rlimit now;
 	if (value < 0) return 0;
-	struct rlimit both = { (rlim_t) value, (rlim_t) value };
-	return setrlimit (resource, &both);
+	if (getrlimit (resource, &now) < 0) return -1;
+	struct rlimit wanted = { (rlim_t) value, (rlim_t) value + more };
+	if (wanted.rlim_max > now.rlim_max) wanted.rlim_max = now.rlim_max;
+	if (wanted.rlim_cur > wanted.rlim_max) wanted.rlim_cur = wanted.rlim_max;
+	return setrlimit (resource, &wanted);
 }
 
 /* What the host had open is none of the keeper's business, and must not be kept open by it. */
@@ -135,7 +150,9 @@ static int become (const struct options * options, pid_t keeper, char * program,
 	sigset_t none;
 	sigemptyset (&none);
 	sigprocmask (SIG_SETMASK, &none, NULL);
-	if (limit (RLIMIT_AS, options->memory) || limit (RLIMIT_CPU, options->cpu) || limit (RLIMIT_NOFILE, options->files)) return errno;
+	/* At the soft limit comes SIGXCPU, which says what happened, and a second later SIGKILL. */
+	if (limit (RLIMIT_AS, options->memory, 0) || limit (RLIMIT_CPU, options->cpu, 1) || limit (RLIMIT_NOFILE, options->files, 0))
+		return errno;
 	if (prctl (PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return errno;
 	close_on_exec_from (3);
 	if (options->keep >= 0 && fcntl (options->keep, F_SETFD, 0) < 0) return errno;
@@ -148,28 +165,65 @@ static int become (const struct options * options, pid_t keeper, char * program,
 	return errno;
 }
 
-/* SIGKILL for every child of this process, which orphans of the program become; 0 when there is none. */
-static int kill_children (void)
+/* SIGKILL for every process in the list, which is read to its end. */
+static void kill_listed (int list)
 {
-	char path[64], text[4096];
-	int some = 0;
-	snprintf (path, sizeof path, "/proc/self/task/%ld/children", (long) getpid ());
+	char text[4096];
+	long pid = 0;
+	for (ssize_t size; (size = read (list, text, sizeof text)) > 0;)
+	{
+		for (ssize_t at = 0; at < size; at++)
+		{
+			if (text[at] >= '0' && text[at] <= '9')
+			{
+				pid = pid * 10 + (text[at] - '0');
+				continue;
+			}
+			if (pid > 0) kill ((pid_t) pid, SIGKILL);
+			pid = 0;
+		}
+	}
+	if (pid > 0) kill ((pid_t) pid, SIGKILL);
+}
+
+/* The parent of a process, or 0. */
+static long parent_of (const char * number)
+{
+	char path[64], text[512];
+	snprintf (path, sizeof path, "/proc/%.20s/stat", number);
 	int fd = open (path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) return 0;
 	ssize_t size = read (fd, text, sizeof text - 1);
 	close (fd);
 	if (size <= 0) return 0;
 	text[size] = '\0';
-	/* A list that does not fit is read again by the next round; its last number may be cut, and is left to that too. */
-	for (char * at = text; *at;)
+	/* The name of the program stands in parentheses, and may contain some. */
+	char * end = strrchr (text, ')');
+	long parent = 0;
+	return end && sscanf (end, ") %*c %ld", &parent) == 1 ? parent : 0;
+}
+
+/* SIGKILL for every child of this process, which orphans of the program become. None of them is another's by then: only this
+ * process can reap them. Not every system lists them (CONFIG_PROC_CHILDREN); then all processes are looked at. */
+static void kill_children (void)
+{
+	char path[64];
+	snprintf (path, sizeof path, CHILDREN, (long) getpid ());
+	int list = open (path, O_RDONLY | O_CLOEXEC);
+	if (list >= 0)
 	{
-		char * end;
-		long pid = strtol (at, &end, 10);
-		if (end == at || (*end == '\0' && size == (ssize_t) sizeof text - 1)) break;
-		if (pid > 0 && kill ((pid_t) pid, SIGKILL) == 0) some = 1;
-		at = *end ? end + 1 : end;
+		kill_listed (list);
+		close (list);
+		return;
 	}
-	return some;
+	DIR * all = opendir ("/proc");
+	if (!all) return;
+	for (struct dirent * entry; (entry = readdir (all)) != NULL;)
+	{
+		long pid = strtol (entry->d_name, NULL, 10);
+		if (pid > 0 && parent_of (entry->d_name) == (long) getpid ()) kill ((pid_t) pid, SIGKILL);
+	}
+	closedir (all);
 }
 
 static double now (void)
@@ -220,26 +274,32 @@ int main (int argc, char ** argv)
 		fputs ("stdioproc-keeper is started by stdioproc's host; it is no command to type\n", stderr);
 		return 64;
 	}
+	/* Nobody's signal ends the keeper, but for SIGKILL: what it keeps would stay. */
+	sigset_t all, handled;
+	sigfillset (&all);
+	sigprocmask (SIG_SETMASK, &all, NULL);
+	/* A program of the same user may have stopped its keeper, which is awake again when its host ends. The signal comes also
+	 * when but the thread ends that started the keeper, and does no harm then. */
+	prctl (PR_SET_PDEATHSIG, SIGCONT);
 	pid_t host = (pid_t) strtol (argv[1], NULL, 10);
 	struct options options = parse (argv[2]);
 	/* Descriptors that the options name come right behind the keeper's own. */
 	int last = options.exec > options.keep ? options.exec : options.keep;
 	close_from ((last > REPORT ? last : REPORT) + 1);
+	for (int fd = REPORT + 1; fd < last && fd < 16; fd++)
+		if (fd != options.exec && fd != options.keep) close (fd);
 	fcntl (LIFELINE, F_SETFD, FD_CLOEXEC);
 	fcntl (REPORT, F_SETFD, FD_CLOEXEC);
 	int host_fd = (int) syscall (SYS_pidfd_open, host, 0);
 	if (getppid () != host) return 125;
 	if (prctl (PR_SET_CHILD_SUBREAPER, 1) < 0) fail (errno);
 
-	sigset_t handled;
 	sigemptyset (&handled);
 	sigaddset (&handled, SIGCHLD);
 	sigaddset (&handled, SIGTERM);
 	sigaddset (&handled, SIGINT);
+	sigaddset (&handled, SIGQUIT);
 	sigaddset (&handled, SIGHUP);
-	sigaddset (&handled, SIGPIPE);
-	sigprocmask (SIG_BLOCK, &handled, NULL);
-	sigdelset (&handled, SIGPIPE);
 	int signals = signalfd (-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
 	int check[2];
 	if (signals < 0 || pipe2 (check, O_CLOEXEC) < 0) fail (errno);
@@ -258,48 +318,80 @@ int main (int argc, char ** argv)
 	/* The program's pipes must close when it closes them. */
 	int null = open ("/dev/null", O_RDWR | O_CLOEXEC);
 	for (int fd = 0; fd < 3; fd++)
-		dup2 (null, fd);
+		if (null < 0 || dup2 (null, fd) < 0) close (fd);
 	if (options.exec >= 0) close (options.exec);
 	if (options.keep >= 0) close (options.keep);
-	int error;
-	ssize_t size;
-	while ((size = read (check[0], &error, sizeof error)) < 0 && errno == EINTR)
-		;
-	close (check[0]);
-	if (size == (ssize_t) sizeof error)
-	{
-		waitpid (program, NULL, 0);
-		fail (error);
-	}
-	report (STARTED, program);
 
-	int running = 1, status = 0;
-	struct pollfd wait[] = { { LIFELINE, POLLIN, 0 }, { signals, POLLIN, 0 }, { host_fd, POLLIN, 0 } };
-	while (running)
+	int running = 1, status = 0, left = 0, told = 0;
+	double until = 0;
+	enum { HOST_LIVES, SIGNALS, HOST_SPEAKS, EXECUTED };
+	struct pollfd wait[] = {
+		[HOST_LIVES] = { host_fd, POLLIN, 0 },
+		[SIGNALS] = { signals, POLLIN, 0 },
+		[HOST_SPEAKS] = { LIFELINE, POLLIN, 0 },
+		[EXECUTED] = { check[0], POLLIN, 0 },
+	};
+	for (;;)
 	{
-		if (poll (wait, host_fd < 0 ? 2 : 3, -1) < 0 && errno != EINTR) break;
-		if (wait[1].revents)
+		int milliseconds = -1;
+		if (left)
+		{
+			double rest = until - now ();
+			milliseconds = rest > 0 ? (int) (rest * 1000) + 1 : 0;
+		}
+		if (poll (wait, 4, milliseconds) < 0 && errno != EINTR) break;
+		if (wait[EXECUTED].fd >= 0 && wait[EXECUTED].revents)
+		{
+			/* It closes by itself when the program is executed. */
+			int error;
+			if (read (check[0], &error, sizeof error) == (ssize_t) sizeof error)
+			{
+				waitpid (program, NULL, 0);
+				fail (error);
+			}
+			close (check[0]);
+			wait[EXECUTED].fd = -1;
+			report (STARTED, program);
+		}
+		if (wait[SIGNALS].revents)
 		{
 			struct signalfd_siginfo info;
-			int told = 0;
+			int ordered = 0;
 			while (read (signals, &info, sizeof info) == (ssize_t) sizeof info)
-				told = told || info.ssi_signo != SIGCHLD;
+				ordered = ordered || info.ssi_signo != SIGCHLD;
 			/* The status is taken last: as long as the program is not reaped, its group is surely its own. */
 			siginfo_t ended = { .si_pid = 0 };
-			if (told || (waitid (P_PID, (id_t) program, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid == program)) break;
+			if (ordered || (waitid (P_PID, (id_t) program, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid == program)) break;
 			/* An orphan that ended is reaped; the program is not, since it runs. */
 			for (siginfo_t other = { .si_pid = 0 };
 			     waitid (P_ALL, 0, &other, WEXITED | WNOHANG | WNOWAIT) == 0 && other.si_pid > 0 && other.si_pid != program;
 			     other.si_pid = 0)
 				waitpid (other.si_pid, NULL, WNOHANG);
 		}
-		if (wait[0].revents)
+		int gone = 0;
+		if (wait[HOST_SPEAKS].fd >= 0 && wait[HOST_SPEAKS].revents)
 		{
 			char order = 0;
-			if (read (LIFELINE, &order, 1) != 1 || order == 'K') break;
+			if (read (LIFELINE, &order, 1) != 1) gone = 1;
+			if (order == 'K') break;
 			if (order == 'T') kill (-program, SIGTERM);
 		}
-		if (host_fd >= 0 && wait[2].revents) break;
+		if (wait[HOST_LIVES].fd >= 0 && wait[HOST_LIVES].revents) gone = 1;
+		if (gone && !left)
+		{
+			/* What is not a program yet has nothing to put in order. */
+			if (wait[EXECUTED].fd >= 0) break;
+			left = 1;
+			until = now () + GRACE;
+			wait[HOST_SPEAKS].fd = wait[HOST_LIVES].fd = -1;
+		}
+		if (left && now () >= until)
+		{
+			if (told) break;
+			kill (-program, SIGTERM);
+			told = 1;
+			until = now () + TOLD;
+		}
 	}
 	kill_all (program, &running, &status, signals);
 	report (ENDED, status);
