@@ -6,7 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types unit test-slow bench format clean
+.PHONY: demo test lint types unit test-slow bench model fuzz format clean
+
+FUZZ_SECONDS ?= 300
 
 demo: $(STAMP)
 	$(BIN)/stdioproc demo
@@ -20,15 +22,23 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+	$(BIN)/mypy fuzz/*.py
 
 unit: $(STAMP)
-	$(BIN)/python -bb -m pytest -m "not slow" --cov --cov-report=term
+	$(BIN)/python -bb -m pytest -m "not slow" --numprocesses=2 --cov --cov-report=term
 
 test-slow: $(STAMP)
 	$(BIN)/python -bb -m pytest -m slow
 
 bench: $(STAMP)
-	$(BIN)/python bench/codec.py
+	$(BIN)/python -m bench
+
+model: $(STAMP)
+	$(BIN)/python -m model.generate
+	$(BIN)/python -m model.check
+
+fuzz: $(STAMP)
+	$(BIN)/python fuzz/run.py $(FUZZ_SECONDS)
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -102,12 +102,21 @@ static ptrdiff_t find_record (struct dump_records * records, struct dump_span na
     return -1;
 }
 
-static struct dump_meta * find_meta (struct dump_records * records, const struct dump_key * record, struct dump_span name)
+/* Metadata arrives in order: our own encoder wrote it. */
+static struct dump_meta * find_meta (struct dump_records * records, const struct dump_key * key, struct dump_span name)
 {
-    for (size_t i = record->meta_count; i > 0; --i)
+    size_t low = key->first_meta;
+    size_t high = key->first_meta + key->meta_count;
+    while (low < high)
     {
-        struct dump_meta * meta = &records->metas[record->first_meta + i - 1];
-        if (dump_same_span (meta->name, name)) return meta;
+        size_t middle = low + (high - low) / 2;
+        struct dump_meta * meta = &records->metas[middle];
+        int order = dump_metaname_compare ((const unsigned char *) meta->name.data, meta->name.size, (const unsigned char *) name.data, name.size);
+        if (order == 0) return meta;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return NULL;
 }
@@ -133,6 +142,10 @@ static bool read_key (struct reader * reader, struct dump_records * records, con
 
 static bool add_meta (struct reader * reader, struct dump_records * records, struct dump_meta meta)
 {
+    if (dump_span_is (meta.name, "binary") && !records->records[records->count - 1].binary)
+    {
+        return misread (reader, "no metakey binary on a string");
+    }
     void * items = grow (records->metas, records->meta_count, &records->meta_capacity, sizeof (*records->metas));
     if (!items) return dump_out_of_memory (reader->problem, records->meta_capacity);
     records->metas = items;
@@ -145,10 +158,6 @@ static bool read_meta (struct reader * reader, struct dump_records * records, co
 {
     struct dump_meta meta = { .name = first_of (reader, record), .value = second_of (reader, record), .source = -1 };
     if (has_nul (meta.name) || has_nul (meta.value)) return misread (reader, "metadata without a NUL byte");
-    if (dump_span_is (meta.name, "binary") && !records->records[records->count - 1].binary)
-    {
-        return misread (reader, "no metakey binary on a string");
-    }
     return add_meta (reader, records, meta);
 }
 
