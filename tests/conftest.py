@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 VECTORS = Path(__file__).parent / "vectors"
+CHILDREN = Path(__file__).parent / "children"
 
 # `--hypothesis-profile nightly` looks longer. No deadlines: a shared machine is slow now and then. On CI Hypothesis picks
 # its own profile.
@@ -50,3 +54,58 @@ def _id(number: int, row: dict[str, Any]) -> str:
     """The number of the line, and what it is about as far as that is short text."""
     about = [value for value in list(row.values())[:2] if isinstance(value, str) and len(value) < 40]
     return f"{number + 1}-" + ",".join(ascii(value)[1:-1].replace("\\x00", "NUL") for value in about)
+
+
+# --- children, and what they must not leave behind
+
+
+@pytest.fixture(scope="session")
+def bad() -> Callable[..., list[str]]:
+    """`bad(phase, misbehaviour)`: the argv of tests/children/bad.py, which does its part until that phase."""
+    return lambda *args: [sys.executable, "-I", "-S", str(CHILDREN / "bad.py"), *args]
+
+
+@pytest.fixture(scope="session")
+def child() -> Callable[..., list[str]]:
+    """`child("recorder.py", …)`: the argv of a child in tests/children that uses the package."""
+    return lambda name, *args: [sys.executable, "-P", str(CHILDREN / name), *args]
+
+
+def open_descriptors() -> set[str]:
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.add(f"{name} -> {os.readlink(f'/proc/self/fd/{name}')}")
+        except OSError:
+            continue  # the one that listed the directory
+    return found
+
+
+def children_of(pid: int) -> list[int]:
+    """Its children, zombies included."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """No zombie, no child and no descriptor is left behind by the test."""
+    descriptors, children = open_descriptors(), set(children_of(os.getpid()))
+    yield
+    assert open_descriptors() == descriptors
+    assert set(children_of(os.getpid())) == children
+
+
+@pytest.fixture
+def python() -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Run a piece of Python in an interpreter of its own, for what a test cannot do to its own process."""
+
+    def run(code: str, *args: str, timeout: float = 20.0, **options: object) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(  # type: ignore[call-overload,no-any-return]
+            [sys.executable, "-bb", "-W", "error", "-c", code, *args],
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            **options,
+        )
+
+    return run

@@ -73,7 +73,10 @@ class Child:
             pass  # the host ignores SIGCHLD, or waits for all its children: somebody else has the status
         if self._report >= 0:
             kind, raw = _read_report(self._report, 0)
-            status = os.waitstatus_to_exitcode(raw) if kind == _ENDED else None
+            if kind == _ENDED:
+                status = os.waitstatus_to_exitcode(raw)
+            else:
+                _kill_session(self.pid)  # somebody killed the keeper
         self.abandon()
         return status
 
@@ -90,11 +93,14 @@ class Child:
                 os.close(descriptor)
 
     def _order(self, order: bytes, number: int) -> None:
+        from stdioproc.host.pump import sigpipe_blocked  # which needs this module
+
         try:
             if self._lifeline >= 0:
-                # A program of the same user can stop its keeper, which could not hear then.
+                # A program of the same user can stop its keeper, which could not hear then, or kill it.
                 signal.pidfd_send_signal(self.pidfd, signal.SIGCONT)
-                os.write(self._lifeline, order)
+                with sigpipe_blocked():
+                    os.write(self._lifeline, order)
             else:
                 os.killpg(self.pid, number)
         except (BrokenPipeError, ProcessLookupError, PermissionError):
@@ -169,16 +175,47 @@ def _spawn_kept(
     finally:
         if pinned is not None:
             pinned.close()
-    kind, value = _read_report(kept[4], timeout_ms)
+    try:
+        kind, value = _read_report(kept[4], timeout_ms)
+    except BaseException:  # Ctrl-C
+        _end_keeper(keeper, *kept[3:])
+        raise
     if kind == _STARTED:
         return _child_of(value, keeper, kept)
+    _end_keeper(keeper, *kept[3:])
+    number = value if kind == _FAILED else errno.ETIMEDOUT
+    raise OSError(number, os.strerror(number))
+
+
+def _end_keeper(keeper: int, lifeline: int, report: int) -> None:
+    """It may have started the program by now: then it ends that first, in a moment; then it is ended itself."""
+    from stdioproc.host.pump import sigpipe_blocked
+
+    try:
+        with sigpipe_blocked():
+            os.write(lifeline, b"K")
+        for _ in range(2):
+            _read_report(report, 100)
+    except BrokenPipeError:
+        pass
     try:
         os.kill(keeper, signal.SIGKILL)
         os.waitpid(keeper, 0)
     except (ProcessLookupError, ChildProcessError):
         pass
-    number = value if kind == _FAILED else errno.ETIMEDOUT
-    raise OSError(number, os.strerror(number))
+
+
+def _kill_session(leader: int) -> None:
+    """SIGKILL to what is left of the session of a program whose keeper was killed; the system has killed the program itself.
+
+    As long as one of them lives the number is nobody else's.
+    """
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.getsid(int(name)) == leader:
+                os.kill(int(name), signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
 
 
 def _child_of(pid: int, leader: int, kept: list[int]) -> Child:

@@ -97,6 +97,17 @@ class Child:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.silent()
 
+    def clings(self):
+        """With a child, and a daemon in a session of its own, all deaf to the end of input and to SIGTERM. Whoever wants their
+        numbers gives NOTE, a file or a named pipe.
+        """
+        family()
+        self.silent()
+
+    def clings_and_answers(self):
+        family()
+        write(self.due)
+
     def spins(self):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while True:
@@ -287,6 +298,29 @@ class Child:
 
 def grandchild(argv, **options):
     subprocess.Popen(argv, close_fds=False, **options)
+
+
+def family():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    tell, told = os.pipe()
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork():
+                os._exit(0)
+        os.write(told, b"%d\n" % os.getpid())
+        while True:
+            signal.pause()
+    numbers = b""
+    while numbers.count(b"\n") < 2:
+        numbers += os.read(tell, 99)
+    os.close(tell)
+    os.close(told)
+    if "NOTE" in os.environ:
+        note = os.open(os.environ["NOTE"], os.O_WRONLY | os.O_APPEND)
+        os.write(note, numbers + b"%d\n%d\n" % (os.getpid(), os.getppid()))
+        os.close(note)
 
 
 def main():

@@ -29,6 +29,7 @@ ANSWERS: dict[str, tuple[type[PluginProcessError] | None, str]] = {
     "silent": (PluginTimeout, "no complete answer within"),
     "stopped": (PluginTimeout, "no complete answer within"),
     "stubborn": (PluginTimeout, "no complete answer within"),
+    "clings": (PluginTimeout, "no complete answer within"),
     "spins": (PluginTimeout, "no complete answer within"),
     "half": (PluginTimeout, "no complete answer within"),
     "half_a_line": (PluginTimeout, "no complete answer within"),
@@ -76,6 +77,7 @@ ANSWERS: dict[str, tuple[type[PluginProcessError] | None, str]] = {
     # What the host copes with, in this operation at least:
     "closes_stdin_and_answers": (None, ""),
     "answers_and_exits": (None, ""),
+    "clings_and_answers": (None, ""),
     "floods_stderr": (None, ""),
     "grandchild_holds_pipes_and_answers": (None, ""),
 }

@@ -339,7 +339,11 @@ int main (int argc, char ** argv)
 			double rest = until - now ();
 			milliseconds = rest > 0 ? (int) (rest * 1000) + 1 : 0;
 		}
-		if (poll (wait, 4, milliseconds) < 0 && errno != EINTR) break;
+		if (poll (wait, 4, milliseconds) < 0)
+		{
+			if (errno == EINTR) continue;
+			break;
+		}
 		if (wait[EXECUTED].fd >= 0 && wait[EXECUTED].revents)
 		{
 			/* It closes by itself when the program is executed. */
