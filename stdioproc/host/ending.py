@@ -19,6 +19,12 @@ HURRY = 0.2
 #: Seconds for the system to deliver SIGKILL. What is not dead then hangs in the kernel, and its parent cannot help it.
 KILL_WAIT = 5.0
 
+#: What a signal says of a limit, to those who set one.
+_MEANINGS: dict[int, str] = {
+    signal.SIGXCPU: " (its processor time is used up: limit/cpu)",
+    signal.SIGXFSZ: " (a file would have become larger than it may)",
+}
+
 
 class Ending:
     """How a child ended.
@@ -43,7 +49,7 @@ class Ending:
             name = signal.Signals(-self.status).name
         except ValueError:
             name = f"signal {-self.status}"
-        return f"signal {name}"
+        return f"signal {name}{_MEANINGS.get(-self.status, '')}"
 
     def __repr__(self) -> str:
         return f"Ending({self.rung!r}, {self.status!r}, {self.elapsed:.3f})"

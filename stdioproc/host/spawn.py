@@ -16,7 +16,16 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from dumpfmt.text import shown
-from stdioproc.host.trust import DEFAULT_TRUST, LOWEST, SCRIPT, Trust, UntrustedProgram, check_location, pin
+from stdioproc.host.trust import (
+    DEFAULT_TRUST,
+    LOWEST,
+    SCRIPT,
+    Trust,
+    UntrustedProgram,
+    check_location,
+    interpreter_of,
+    pin,
+)
 
 #: The compiled keeper, beside this file where it was built.
 KEEPER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stdioproc-keeper")
@@ -262,7 +271,7 @@ def explain(program: str, error: OSError) -> str:
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return f"cannot be started: {error.strerror}; the host has too many open descriptors"
     if error.errno in (errno.EAGAIN, errno.ENOMEM):
-        return f"cannot be started: {error.strerror}; the system has no room for another process"
+        return f"cannot be started: {error.strerror}; the system, or a limit, has no room for another process"
     if error.errno == errno.ETIMEDOUT:
         return "the system did not execute it in time (a file system that does not answer?)"
     if error.errno == errno.ESRCH:
@@ -270,7 +279,7 @@ def explain(program: str, error: OSError) -> str:
     if error.errno == errno.ENOENT:
         if not os.path.lexists(program):
             return "there is no such file; give the absolute path of the program"
-        interpreter = _interpreter(program)
+        interpreter = interpreter_of(program)
         if interpreter:
             return f"its first line names the interpreter {shown(interpreter)}, which does not exist"
         if not os.path.exists(program):
@@ -281,7 +290,7 @@ def explain(program: str, error: OSError) -> str:
             return "it is a directory, not a program"
         if os.path.exists(program) and not os.access(program, os.X_OK):
             return "it is not executable; run chmod +x on it, or mount its interpreter with the file as an argument"
-        interpreter = _interpreter(program)
+        interpreter = interpreter_of(program)
         if interpreter:
             return f"its first line names the interpreter {shown(interpreter)}, which cannot be executed"
         return (
@@ -318,13 +327,3 @@ def _inheritable() -> list[int]:
         except OSError:
             continue  # the one that listed the directory
     return found
-
-
-def _interpreter(program: str) -> bytes:
-    try:
-        with open(program, "rb") as file:
-            line = file.readline(256)
-    except OSError:
-        return b""
-    words = line[2:].split() if line.startswith(b"#!") else []
-    return words[0] if words else b""

@@ -12,7 +12,10 @@ import stat
 
 from dumpfmt.text import shown
 
-_SHEBANG_MAX = 256  # what the kernel reads of a first line (binfmt_script)
+# What the kernel reads of a first line, how many interpreters of interpreters it follows, how many symbolic links.
+_SHEBANG_MAX = 256
+_INTERPRETERS_MAX = 6
+_LINKS_MAX = 40
 
 
 class UntrustedProgram(Exception):
@@ -82,27 +85,79 @@ class Pinned:
 
 
 def check_location(program: str) -> None:
-    """Refuse a program that others can replace: the file, or a directory on the way to it, writable by everybody or by a group
-    that is not its owner's own. A directory with the sticky bit is accepted, for there only owners replace files.
+    """Refuse a program that others can replace: the file, a directory that is passed on the way to it (symbolic links included),
+    or those of the interpreter that its `#!` names, writable by everybody or by a group that is not its owner's own. A directory
+    with the sticky bit is accepted, for there only owners replace files.
 
     `program` is an absolute path. Raises UntrustedProgram; OSError is left to the attempt to start it.
     """
-    for path in dict.fromkeys((os.path.normpath(program), os.path.realpath(program))):
-        steps = [path]
-        while (above := os.path.dirname(steps[-1])) != steps[-1]:
-            steps.append(above)
-        for step in steps:
-            try:
-                status = os.stat(step)
-            except OSError:
-                return
-            who = _others_that_write(status)
-            if who and not (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
-                what = "it" if step == path else f"the directory {step}"
-                raise UntrustedProgram(
-                    f"{what} is writable by {who} (mode {stat.S_IMODE(status.st_mode):04o}), who could put another program "
-                    f"there; run chmod {'go-w' if who == 'everybody' else 'g-w'} on it, or say insecure=1 if that is meant"
-                )
+    who = "it"
+    for _ in range(_INTERPRETERS_MAX):
+        _check_way(program, who)
+        program = os.fsdecode(interpreter_of(program))
+        if not program.startswith("/"):
+            return
+        who = f"its interpreter {program}"
+
+
+def _check_way(program: str, what: str) -> None:
+    for step, status in _passed(program):
+        is_directory = stat.S_ISDIR(status.st_mode)
+        others = _others_that_write(step, status)
+        if others and not (is_directory and status.st_mode & stat.S_ISVTX):
+            found = f"the directory {step}, on the way to {what}," if is_directory else what
+            raise UntrustedProgram(
+                f"{found} is writable by {others} (mode {stat.S_IMODE(status.st_mode):04o}), who could put another program "
+                f"there; run chmod {'go-w' if others == 'everybody' else 'g-w'} on it, or say insecure=1 if that is meant"
+            )
+
+
+def _passed(path: str) -> list[tuple[str, os.stat_result]]:
+    """What the system passes on the way to a file: the file first, then every directory in which it looks something up, those
+    of symbolic links too. Nothing for a path that leads nowhere.
+    """
+    todo, at, links = path.split("/")[::-1], "/", 0
+    try:
+        found = [("/", os.stat("/"))]
+        while todo:
+            name = todo.pop()
+            if name in ("", "."):
+                continue
+            if name == "..":
+                at = os.path.dirname(at)
+                continue
+            step = os.path.join(at, name)
+            status = os.lstat(step)
+            if not stat.S_ISLNK(status.st_mode):
+                at = step
+                found.append((step, status))
+                continue
+            links += 1
+            if links > _LINKS_MAX:
+                return []
+            target = os.readlink(step)
+            todo += target.split("/")[::-1]
+            if target.startswith("/"):
+                at = "/"
+    except OSError:
+        return []
+    return found[::-1]
+
+
+def interpreter_of(program: str) -> bytes:
+    """What its `#!` line names; empty for what is no script, or cannot be read."""
+    try:
+        descriptor = os.open(program, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    try:
+        line = os.read(descriptor, _SHEBANG_MAX).split(b"\n", 1)[0]
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+    words = line[2:].split() if line.startswith(b"#!") else []
+    return words[0] if words else b""
 
 
 def pin(argv: list[str], sha256: str, interpreter_sha256: str = "") -> Pinned:
@@ -168,12 +223,18 @@ def _check(descriptor: int, path: str, key: str, wanted: str) -> None:
         )
 
 
-def _others_that_write(status: os.stat_result) -> str:
+def _others_that_write(path: str, status: os.stat_result) -> str:
     if status.st_mode & stat.S_IWOTH:
         return "everybody"
-    if status.st_mode & stat.S_IWGRP and not _own_group(status):
-        return f"the group {status.st_gid}, which is not its owner's own"
-    return ""
+    if not status.st_mode & stat.S_IWGRP:
+        return ""
+    try:
+        # With a list the bits of the group are what any of its entries may have.
+        os.getxattr(path, "system.posix_acl_access")
+        return "those in its access control list"
+    except OSError:
+        pass
+    return "" if _own_group(status) else f"the group {status.st_gid}, which is not its owner's own"
 
 
 def _own_group(status: os.stat_result) -> bool:
@@ -181,10 +242,9 @@ def _own_group(status: os.stat_result) -> bool:
     import grp
     import pwd
 
-    if status.st_uid == 0 and status.st_gid == 0:
-        return True
     try:
         owner, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
     except KeyError:
-        return False
-    return owner.pw_gid == status.st_gid and not [member for member in group.gr_mem if member != owner.pw_name]
+        return status.st_uid == 0 and status.st_gid == 0  # a system without a list of users
+    members = {*group.gr_mem, *(user.pw_name for user in pwd.getpwall() if user.pw_gid == status.st_gid)}
+    return owner.pw_gid == status.st_gid and members <= {owner.pw_name}
