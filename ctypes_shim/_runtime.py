@@ -1,69 +1,65 @@
-"""The Python side of the plugin, inside the host: requests of the thin library become calls of `stdioproc.host`.
+"""What the interpreter in the host imports first: it takes the first request, and lets the program start up meanwhile.
 
-Bytes come in and bytes go out; the layout is csrc/bridge.h. Nothing here prints, keeps a thread alive or changes the host's
-environment, signals or working directory, and no exception leaves it.
+Importing all that speaks to a program takes about as long as a program takes to start, so the program is started before the rest
+is imported, and both go on at once. Every request, the first included, is answered by `_requests`.
 """
 
 from __future__ import annotations
 
-import _thread
-import atexit
 from collections.abc import Mapping
-from itertools import count
 
-from ctypes_shim.contract import ContractCache, ContractError
-from dumpfmt import DumpError, Key, KeySet, dumps, loads
-from stdioproc.errors import (
-    ElektraError,
-    Installation,
-    Interface,
-    Internal,
-    OutOfMemory,
-    PluginMisbehavior,
-    Resource,
-    add_warning,
-    get_warnings,
-    set_error,
-)
-from stdioproc.host import PluginProcess, PluginProcessError, Status
-from stdioproc.host.config import ConfigError, PluginConfig
+from dumpfmt import loads
+
+# At once, and not when it is first used: Python's signal module comes with it and takes SIGINT over, which the embedding library
+# puts right after this import.
+from stdioproc.host import spawn  # noqa: F401
+from stdioproc.host.config import PluginConfig
 
 # Without importing typing: every kdb command that uses a mountpoint pays for what is imported here.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Any
+
+    from stdioproc.host.spawn import Child
 
 #: Must be the number in csrc/bridge.h: a library of another build would be read wrongly.
 BRIDGE_VERSION = 1
 
-MODULE = "stdioproc"
-
-_ffi: Any = None
-_lib: Any = None
+# In bridge.h: the request to perform an operation, which is sure to need the program.
+_CALL = 2
 
 
 def attach(ffi: Any, lib: Any) -> None:
     """Called once by the embedding library, with cffi's view of it."""
-    global _ffi, _lib
-    _ffi, _lib = ffi, lib
-    atexit.register(_end_all)
-    ffi.def_extern(name="stdioproc_python_request", error=-1, onerror=_quiet)(_on_request)
-    ffi.def_extern(name="stdioproc_python_release", onerror=_quiet)(_on_release)
+
+    def first_request(request: Any, reply: Any) -> int:
+        started = _start_early(ffi, lib, request)
+        from ctypes_shim import _requests
+
+        _requests.attach(ffi, lib)
+        return _requests.on_request(request, reply, started)
+
+    ffi.def_extern(name="stdioproc_python_request", error=-1, onerror=quiet)(first_request)
+    ffi.def_extern(name="stdioproc_python_release", onerror=quiet)(lambda token: None)
 
 
-def _quiet(kind: object, error: object, trace: object) -> None:
+def quiet(kind: object, error: object, trace: object) -> None:
     """Without it cffi prints a traceback to the host's standard error; the C side reports the failure itself."""
 
 
 class HostEnvironment(Mapping[str, str]):
     """The environment of the host as it is now. os.environ is a copy from when Python started, which may be long ago."""
 
+    def __init__(self, ffi: Any, lib: Any) -> None:
+        self._ffi = ffi
+        self._lib = lib
+
     def __getitem__(self, name: str) -> str:
-        value = _lib.getenv(name.encode("utf-8", "surrogateescape"))
-        if value == _ffi.NULL:
+        value = self._lib.getenv(name.encode("utf-8", "surrogateescape"))
+        if value == self._ffi.NULL:
             raise KeyError(name)
-        return bytes(_ffi.string(value)).decode("utf-8", "surrogateescape")
+        return bytes(self._ffi.string(value)).decode("utf-8", "surrogateescape")
 
     def __iter__(self) -> Iterator[str]:
         raise TypeError("only single variables are looked up")
@@ -72,243 +68,14 @@ class HostEnvironment(Mapping[str, str]):
         raise TypeError("only single variables are looked up")
 
 
-class Instance:
-    """One opened plugin, and its child."""
-
-    def __init__(self, config: PluginConfig) -> None:
-        self.process: PluginProcess = config.process(_environ)
-        self.config = config
-        self.name = MODULE
-        self._opened = False
-        self._open_parent = Key("/")
-
-    def run(self, operation: str, keyset: KeySet, parent: Key, phase: str | None) -> Status:
-        """One operation. Raises PluginProcessError."""
-        try:
-            self.start()
-            call: Callable[..., Status] = getattr(self.process, operation)
-            return call(keyset, parent, phase=phase)
-        finally:
-            self._pass_warnings_on(parent)
-
-    def start(self) -> None:
-        """Start the child and open it, the first time; later it is started and opened again when it has ended."""
-        if not self._opened:
-            self.process.start()
-            self.name = self.process.name
-            self.process.open(self._open_parent)
-            self._opened = True
-
-    def _pass_warnings_on(self, parent: Key) -> None:
-        """Opening happens late, so that what it warns of belongs to the operation that caused it."""
-        for warning in get_warnings(self._open_parent):
-            add_warning(parent, warning)
-        self._open_parent.meta.clear()
-
-
-_environ = HostEnvironment()
-_instances: dict[int, Instance] = {}
-_contracts = ContractCache()
-_replies: dict[int, list[Any]] = {}
-_numbers = count(1)  # of instances and replies; never the same one twice, threads or not
-
-
-# --- requests
-
-
-def _on_request(request: Any, reply: Any) -> int:
-    kept: list[Any] = []
-    reply.token = next(_numbers)
-    _replies[reply.token] = kept
-    reply.status = Status.ERROR
+def _start_early(ffi: Any, lib: Any, request: Any) -> Child | None:
+    """The program of a first operation, started; None where that is not to be, or fails: the request itself says why."""
+    environ = HostEnvironment(ffi, lib)
+    if request.kind != _CALL or request.instance or environ.get("STDIOPROC_DISABLE") == "1":
+        return None
     try:
-        _HANDLERS[request.kind](request, reply, kept)
-    except BaseException as error:  # nothing may leave: there is C code above
-        _put_error(reply, kept, _as_elektra_error(error))
-        # Nobody knows what state it is in; the next operation makes another one.
-        _drop_instance(reply.instance or request.instance)
-        reply.instance = 0
-        if isinstance(error, KeyboardInterrupt):
-            _thread.interrupt_main()  # a host that is Python itself gets its Ctrl-C after all
-    return 0
-
-
-def _on_release(token: int) -> None:
-    _replies.pop(token, None)
-
-
-def _start(request: Any, reply: Any, kept: list[Any]) -> None:
-    try:
-        instance = _instance(request, reply)
-        instance.start()
-        reply.status = Status.SUCCESS
-    except (ConfigError, PluginProcessError) as error:
-        _put_error(reply, kept, _as_elektra_error(error))
-
-
-def _call(request: Any, reply: Any, kept: list[Any]) -> None:
-    parent = _parent(request)
-    operation = bytes(_ffi.string(request.operation)).decode()
-    phase = bytes(_ffi.string(request.phase)).decode() if request.phase != _ffi.NULL else None
-    status, module, keyset = Status.ERROR, MODULE, KeySet()
-    try:
-        instance = _instance(request, reply)
-        module = instance.name
-        keyset = loads(_bytes(request.data), limits=instance.config.limits)
-        status = instance.run(operation, keyset, parent, phase)
-        module = instance.name
-    except (ConfigError, DumpError, PluginProcessError) as error:
-        _set_error(parent, _as_elektra_error(error), module)
-    reply.status = status
-    _keep(reply.module, kept, module.encode("utf-8", "surrogateescape"))
-    _keep(reply.parent, kept, dumps(KeySet([parent])))
-    if status is Status.SUCCESS:
-        _keep(reply.data, kept, dumps(keyset))
-
-
-def _contract(request: Any, reply: Any, kept: list[Any]) -> None:
-    try:
-        config = PluginConfig.from_keyset(loads(_bytes(request.config)))
-        contract = _contracts.ask(config, _environ)
-        _keep(reply.data, kept, dumps(contract.keyset()))
-        reply.status = Status.SUCCESS
-    except (ConfigError, DumpError, PluginProcessError, ContractError) as error:
-        _put_error(reply, kept, _as_elektra_error(error))
-
-
-def _checkconf(request: Any, reply: Any, kept: list[Any]) -> None:
-    parent = _parent(request)
-    keyset = loads(_bytes(request.config))
-    module = MODULE
-    status = Status.ERROR
-    try:
-        config = PluginConfig.from_keyset(keyset)
-        contract = _contracts.ask(config, _environ)
-        module = contract.name
-        problem = contract.mount_problem()
-        if problem:
-            _set_error(parent, Installation(problem), module)
-        else:
-            status = check_configuration(config, contract.operations, contract.dialect, keyset, parent)
-    except (ConfigError, DumpError, PluginProcessError, ContractError) as error:
-        _set_error(parent, _as_elektra_error(error), module)
-    reply.status = status
-    _keep(reply.module, kept, module.encode("utf-8", "surrogateescape"))
-    _keep(reply.parent, kept, dumps(KeySet([parent])))
-    if status is Status.SUCCESS:
-        _keep(reply.data, kept, dumps(keyset))
-
-
-def check_configuration(
-    config: PluginConfig, operations: frozenset[str], dialect: str, keyset: KeySet, parent: Key
-) -> Status:
-    """Let the program check its configuration, and note the dialect that it speaks. Raises PluginProcessError.
-
-    SUCCESS when `keyset` was changed, ERROR with the reason on `parent`, else NO_UPDATE.
-    """
-    status = Status.NO_UPDATE
-    if "checkconf" in operations:
-        process = config.process(_environ if _lib is not None else None, dialect)
-        try:
-            status = process.checkconf(keyset, parent)
-        finally:
-            process.end()
-    if status is not Status.ERROR and config.protocol == "auto":
-        keyset.append(Key("user:/protocol", dialect))
-        status = Status.SUCCESS
-    return status
-
-
-def _end(request: Any, reply: Any, kept: list[Any]) -> None:
-    _drop_instance(request.instance)
-    reply.status = Status.SUCCESS
-
-
-_HANDLERS = {1: _start, 2: _call, 3: _contract, 4: _checkconf, 5: _end}
-
-
-# --- instances
-
-
-def _instance(request: Any, reply: Any) -> Instance:
-    instance = _instances.get(request.instance)
-    number = request.instance
-    if instance is None:
-        instance = Instance(PluginConfig.from_keyset(loads(_bytes(request.config))))
-        number = next(_numbers)
-        _instances[number] = instance
-    reply.instance = number
-    return instance
-
-
-def _drop_instance(number: int) -> None:
-    instance = _instances.pop(number, None)
-    if instance is not None:
-        try:
-            instance.process.end()
-        except BaseException:  # it is given up anyway, and there is nobody to tell
-            pass
-
-
-def _end_all() -> None:
-    """Whoever owns the interpreter ends it (our own never is); the children must not outlive it."""
-    for number in list(_instances):
-        _drop_instance(number)
-
-
-# --- errors
-
-
-def _as_elektra_error(error: BaseException) -> ElektraError:
-    if isinstance(error, PluginProcessError):
-        return error.elektra_error()
-    if isinstance(error, ConfigError):
-        return Installation(str(error))
-    if isinstance(error, ContractError):
-        return PluginMisbehavior(str(error))
-    if isinstance(error, DumpError):
-        return Interface(f"these keys cannot be handed to the program: {error}")
-    if isinstance(error, MemoryError):
-        return OutOfMemory("out of memory")
-    if isinstance(error, KeyboardInterrupt):
-        return Resource("interrupted")
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})" if trace is not None else ""
-    return Internal(f"a bug in stdioproc: {type(error).__name__}: {error}{where}; please report it")
-
-
-def _set_error(parent: Key, error: ElektraError, module: str) -> None:
-    error.module = error.module or module
-    # What happened at open is told about the key of the operation that caused it.
-    error.mountpoint = error.configfile = ""
-    set_error(parent, error)
-
-
-def _put_error(reply: Any, kept: list[Any], error: ElektraError) -> None:
-    """For requests without a parent key, and when everything else has failed."""
-    reply.status = Status.ERROR
-    _keep(reply.number, kept, error.number.encode())
-    _keep(reply.reason, kept, error.reason.encode("utf-8", "surrogateescape"))
-    if error.module:
-        _keep(reply.module, kept, error.module.encode("utf-8", "surrogateescape"))
-
-
-# --- bytes
-
-
-def _bytes(field: Any) -> bytes:
-    return bytes(_ffi.buffer(field.data, field.size)) if field.size else b""
-
-
-def _parent(request: Any) -> Key:
-    return loads(_bytes(request.parent))[0]
-
-
-def _keep(field: Any, kept: list[Any], data: bytes) -> None:
-    """Point a field of the reply at `data`, which lives until the reply is released."""
-    view = _ffi.from_buffer(data)
-    kept.append(view)
-    field.data = view
-    field.size = len(data)
+        return PluginConfig.from_keyset(loads(bytes(ffi.buffer(request.config.data, request.config.size)))).spawn(
+            environ
+        )
+    except Exception:
+        return None

@@ -104,7 +104,7 @@ def _is_placed_well(placements: tuple[str, ...], provides: tuple[str, ...]) -> b
     return "storage" in provides or not {"getstorage", "setstorage"} & set(placements)
 
 
-def ask(config: PluginConfig, environ: Mapping[str, str]) -> ProgramContract:
+def ask(config: PluginConfig, environ: Mapping[str, str] | None) -> ProgramContract:
     """Start the program, hear what it announces, end it; open is not sent. Raises PluginProcessError and ContractError."""
     process = config.process(environ)
     try:
@@ -121,7 +121,7 @@ class ContractCache:
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], ProgramContract | PluginProcessError | ContractError] = {}
 
-    def ask(self, config: PluginConfig, environ: Mapping[str, str]) -> ProgramContract:
+    def ask(self, config: PluginConfig, environ: Mapping[str, str] | None) -> ProgramContract:
         """As the function of this name, at most once for a program that did not change. Raises the same error again."""
         key = self._key(config, environ)
         known = self._known.get((*key, config.protocol))
@@ -138,10 +138,10 @@ class ContractCache:
         return known
 
     @staticmethod
-    def _key(config: PluginConfig, environ: Mapping[str, str]) -> tuple[object, ...]:
+    def _key(config: PluginConfig, environ: Mapping[str, str] | None) -> tuple[object, ...]:
         """Arguments may be files too, such as the script that an interpreter runs."""
         words = (config.program, *config.args)
-        environment = tuple(sorted(config.environment(environ).items()))
+        environment = tuple(sorted(config.environment(environ if environ is not None else os.environ).items()))
         return (words, environment, tuple(_identity(word) for word in words))
 
 

@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ctypes_shim._runtime import check_configuration
+from ctypes_shim._requests import check_configuration
 from ctypes_shim.contract import ContractError, ProgramContract, ask
 from dumpfmt import DumpError, Key, KeySet, dumps, loads
 from dumpfmt.names import array_index

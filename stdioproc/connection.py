@@ -12,7 +12,7 @@ from dumpfmt import DEFAULT_LIMITS, Limits
 from dumpfmt.text import shown
 from stdioproc import state, wire
 from stdioproc.contract import Contract, check_module_name
-from stdioproc.dialects import STDIOPROC, Dialect
+from stdioproc.dialects import LINE_LIMIT, STDIOPROC, Dialect
 from stdioproc.errors import LocalProtocolError, RemoteProtocolError
 from stdioproc.events import Ack, EndOfStream, Event, Init, Reply, Request, Status, Terminate
 from stdioproc.state import Role, Signal, State
@@ -40,7 +40,7 @@ class Connection:
         *,
         parser: Parser = "fast",
         limits: Limits = DEFAULT_LIMITS,
-        line_limit: int = wire.LINE_LIMIT,
+        line_limit: int = LINE_LIMIT,
     ) -> None:
         self.role = role
         self.state = State.IDLE

@@ -5,6 +5,9 @@ from __future__ import annotations
 #: Every operation of an Elektra plugin that can be asked of a child, in the order of a plugin's life.
 OPERATIONS = ("open", "get", "set", "commit", "error", "checkconf", "close")
 
+#: Bytes that a line outside keysets may have, in any dialect, unless told otherwise.
+LINE_LIMIT = 4096
+
 
 class Dialect:
     """One wording: its words, its contract root, its operations and which keysets go with each."""

@@ -12,16 +12,13 @@ from dumpfmt import DEFAULT_LIMITS, Decoder, DumpError, Key, KeySet, Limits, dum
 from dumpfmt.encode import dump_key
 from dumpfmt.text import shown
 from stdioproc.contract import check_module_name
-from stdioproc.dialects import DIALECTS, OPERATIONS, Dialect
+from stdioproc.dialects import DIALECTS, LINE_LIMIT, OPERATIONS, Dialect
 from stdioproc.errors import RemoteProtocolError
 from stdioproc.events import Ack, Event, Init, Reply, Request, Status, Terminate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dumpfmt.decode import Parser
-
-#: Bytes that a line outside keysets may have.
-LINE_LIMIT = 4096
 
 RESULTS = {"success": Status.SUCCESS, "noupdate": Status.NO_UPDATE, "error": Status.ERROR}
 _WORDS = {status: word for word, status in RESULTS.items()}

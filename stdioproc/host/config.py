@@ -10,13 +10,16 @@ import os
 
 from dumpfmt import Key, KeySet, Limits, Namespace
 from dumpfmt.names import array_index, parse_array_index
-from stdioproc.host.process import CLOSE_TIMEOUT, OPERATION_TIMEOUT, START_TIMEOUT, PluginProcess
+from stdioproc.dialects import LINE_LIMIT
+from stdioproc.host.timeouts import CLOSE_TIMEOUT, OPERATION_TIMEOUT, START_TIMEOUT
 from stdioproc.host.trust import Trust
-from stdioproc.wire import LINE_LIMIT
 
 TYPE_CHECKING = False  # without importing typing, which the start of a host would pay for
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from stdioproc.host.process import PluginProcess
+    from stdioproc.host.spawn import Child
 
 PROTOCOLS = ("auto", "stdioproc", "process")
 STARTS = ("lazy", "eager")
@@ -108,9 +111,25 @@ class PluginConfig:
         """The whole environment of the program: `env`, and what `copyenv` names and `environ` has. `env` wins."""
         return {**{name: environ[name] for name in self.copyenv if name in environ}, **self.env}
 
-    def process(self, environ: Mapping[str, str] | None = None, protocol: str | None = None) -> PluginProcess:
-        """A PluginProcess that is not started yet. `environ` is where `copyenv` looks, the environment of this process when
-        it is None; `protocol` stands in for the configured one where it is known better."""
+    def spawn(self, environ: Mapping[str, str]) -> Child:
+        """Start the program and say nothing to it yet, for a `process` that takes it over: it starts up while the host still
+        imports what will speak to it. Raises OSError and UntrustedProgram.
+        """
+        from stdioproc.host.spawn import spawn
+
+        timeout = None if self.start_timeout is None else int(self.start_timeout * 1000)
+        return spawn([self.program, *self.args], self.environment(environ), timeout, self.trust)
+
+    def process(
+        self, environ: Mapping[str, str] | None = None, protocol: str | None = None, started: Child | None = None
+    ) -> PluginProcess:
+        """A PluginProcess that is not started yet, or has `started`.
+
+        `environ` is where `copyenv` looks, the environment of this process when it is None; `protocol` stands in for the
+        configured one where it is known better.
+        """
+        from stdioproc.host.process import PluginProcess
+
         return PluginProcess(
             [self.program, *self.args],
             config=self.config,
@@ -122,6 +141,7 @@ class PluginConfig:
             limits=self.limits,
             line_limit=self.line_limit,
             trust=self.trust,
+            started=started,
         )
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dumpfmt import DEFAULT_LIMITS, Key, KeySet, Limits
 from stdioproc.connection import Connection
 from stdioproc.contract import Contract
-from stdioproc.dialects import DIALECTS, STDIOPROC, Dialect
+from stdioproc.dialects import DIALECTS, LINE_LIMIT, STDIOPROC, Dialect
 from stdioproc.errors import Interface, RemoteProtocolError, complete_error, get_error, merge_metadata
 from stdioproc.events import Ack, Init, Reply, Request, Status
 from stdioproc.host.ending import Ending, end
@@ -24,21 +24,16 @@ from stdioproc.host.errors import (
     PluginTimeout,
 )
 from stdioproc.host.pump import ChildGone, Deadline, DeadlinePassed, Pump
-from stdioproc.host.spawn import explain, spawn
+from stdioproc.host.spawn import Child, explain, spawn
+from stdioproc.host.timeouts import CLOSE_TIMEOUT, OPERATION_TIMEOUT, START_TIMEOUT
 from stdioproc.host.trust import DEFAULT_TRUST, Trust, UntrustedProgram
 from stdioproc.state import Role, State
-from stdioproc.wire import LINE_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
     from dumpfmt.decode import Parser
-
-#: Seconds, unless told otherwise.
-START_TIMEOUT = 5.0
-OPERATION_TIMEOUT = 60.0
-CLOSE_TIMEOUT = 2.0
 
 #: A child that fails is started again at the next operation, so many times in so many seconds.
 MAX_RESTARTS = 5
@@ -73,6 +68,7 @@ class PluginProcess:
 
     `on_event` is called with "started" and "ended" and this object, whose `pid` and `ending` then tell. `trust` says what is
     demanded of the program and what it is left (stdioproc.host.trust); by default one that others can replace is refused.
+    `started` is a child of just these arguments that runs already and was told nothing (PluginConfig.spawn).
 
     An object is for one thread at a time. After a fork it is the parent's: in the forked process it starts a child of its own.
     """
@@ -96,6 +92,7 @@ class PluginProcess:
         on_wire: Callable[[str, bytes], None] | None = None,
         on_event: Callable[[str, PluginProcess], None] | None = None,
         trust: Trust = DEFAULT_TRUST,
+        started: Child | None = None,
     ) -> None:
         if isinstance(argv, str) or not argv or not os.path.isabs(argv[0]):
             raise ValueError(f"argv is a list that begins with the absolute path of a program, not {argv!r}")
@@ -118,6 +115,7 @@ class PluginProcess:
         self._on_wire = on_wire
         self._on_event = on_event
         self._trust = trust
+        self._started = started
 
         self.ending: Ending | None = None
         self._pump: Pump | None = None
@@ -346,15 +344,7 @@ class PluginProcess:
             time.sleep(max(0.0, self._starts[-1] + BACK_OFF * 2 ** (restarts - 2) - now))
 
     def _handshake(self, dialect: Dialect, deadline: Deadline) -> Connection:
-        env = {name: value for name in self._copyenv if (value := os.environ.get(name)) is not None}
-        try:
-            child = spawn(self.argv, env | self._env, deadline.milliseconds(), self._trust)
-        except UntrustedProgram as error:
-            raise PluginRefused(self.program, "start", str(error), elapsed=deadline.elapsed) from None
-        except OSError as error:
-            raise PluginStartError(
-                self.program, "start", explain(self.program, error), elapsed=deadline.elapsed
-            ) from error
+        child, self._started = self._started or self._spawn(deadline), None
         self._pump = Pump(child, self._on_stderr, self._on_wire)
         self._owner = os.getpid()
         self.ending = None
@@ -367,6 +357,17 @@ class PluginProcess:
         self._contract = connection.contract
         self._dialects = (dialect,)
         return connection
+
+    def _spawn(self, deadline: Deadline) -> Child:
+        env = {name: value for name in self._copyenv if (value := os.environ.get(name)) is not None}
+        try:
+            return spawn(self.argv, env | self._env, deadline.milliseconds(), self._trust)
+        except UntrustedProgram as error:
+            raise PluginRefused(self.program, "start", str(error), elapsed=deadline.elapsed) from None
+        except OSError as error:
+            raise PluginStartError(
+                self.program, "start", explain(self.program, error), elapsed=deadline.elapsed
+            ) from error
 
     def _open(self, connection: Connection) -> Status:
         if connection.state is not State.READY:
