@@ -6,7 +6,6 @@ keyset = KeySet([Key("user:/a", "text", meta={"type": "string"}), Key("user:/b",
 assert loads(dumps(keyset)) == keyset
 """
 
-from dumpfmt import quickdump
 from dumpfmt.decode import Decoder, load, loads
 from dumpfmt.encode import dump, dumps
 from dumpfmt.errors import (
@@ -21,6 +20,10 @@ from dumpfmt.key import Key, Metadata, Value
 from dumpfmt.keyset import KeySet
 from dumpfmt.names import Namespace
 from dumpfmt.scan import DEFAULT_LIMITS, Limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dumpfmt import quickdump
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -43,3 +46,10 @@ __all__ = [
     "loads",
     "quickdump",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # Few programs need it, and every start of a child would pay for it.
+    if name == "quickdump":
+        return __import__("dumpfmt.quickdump", fromlist=[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from dumpfmt import v1
 from dumpfmt.builder import KeySetBuilder
 from dumpfmt.errors import DumpError, DumpSyntaxError, TruncatedDump
 from dumpfmt.key import Key
@@ -53,7 +52,9 @@ def loads(
     what is not refused was read. Raises DumpError (DumpSyntaxError, LimitExceeded).
     """
     content = bytes(data)
-    if v1.is_v1(content):
+    if content.startswith(V1_BEGINNINGS):
+        from dumpfmt import v1  # only files of old releases need it
+
         return v1.loads(content, limits)
     if not content:
         return KeySet()
@@ -199,6 +200,9 @@ class _Reader:
 def _key(key: Key | str | None) -> Key | None:
     return Key(key) if isinstance(key, str) else key
 
+
+#: How a file of version 1 begins; its first line may be missing.
+V1_BEGINNINGS = (b"kdbOpen 1\n", b"ksNew ")
 
 _FIRST = (HEADER,)
 _BEFORE_KEYS = (STRING, BINARY, END)

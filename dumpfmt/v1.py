@@ -16,11 +16,6 @@ from dumpfmt.text import shown
 _COMMANDS = "'ksNew', 'keyNew', 'keyMeta', 'keyCopyMeta', 'keyEnd' or 'ksEnd'"
 
 
-def is_v1(data: bytes) -> bool:
-    """Whether this is such a file; its first line may be missing."""
-    return data.startswith((b"kdbOpen 1\n", b"ksNew "))
-
-
 def loads(data: bytes, limits: Limits = DEFAULT_LIMITS) -> KeySet:
     """The keyset in a file of version 1. Raises DumpError.
 

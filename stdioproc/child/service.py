@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from dumpfmt import Key, KeySet, quickdump
+from dumpfmt import Key, KeySet
 from stdioproc.child import descriptors
 from stdioproc.child.plugin import Plugin, module_name, operations_of
 from stdioproc.connection import Connection
@@ -101,6 +101,8 @@ def _tell_traceback(error: BaseException) -> None:
 def _write_spec(plugin: type[Plugin], name: str) -> NoReturn:
     if plugin.spec is None:
         _exit(EX_USAGE, f"{name} has no specification to answer --elektra-spec with")
+    from dumpfmt import quickdump
+
     data = quickdump.dumps(plugin.spec, "spec:/")
     sys.stdout.flush()
     while data:
