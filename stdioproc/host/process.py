@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from _warnings import warn  # of warnings, what can still be called when the interpreter ends
 from collections.abc import Callable, Mapping, Sequence
 
 from dumpfmt import DEFAULT_LIMITS, Key, KeySet, Limits
@@ -136,6 +137,22 @@ class PluginProcess:
 
     def __exit__(self, *exc_info: object) -> None:
         self.end()
+
+    def __del__(self) -> None:
+        """Who drops it while its child runs has forgotten `end`: the child is ended, close is not sent, and a warning says so."""
+        pump = getattr(self, "_pump", None)  # none at all where __init__ refused its arguments
+        if pump is None:
+            return
+        if self._owner != os.getpid():
+            self._forget()
+            return
+        self._on_event = None  # nobody is given an object that is about to vanish
+        pump.quiet()
+        told = f"{self.program} (process {pump.child.pid}) was still running when its PluginProcess was dropped; call end()"
+        try:
+            self._end(at_once=True)
+        finally:
+            warn(told, ResourceWarning, stacklevel=2, source=self)
 
     # --- what is known of the child
 

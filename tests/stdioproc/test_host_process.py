@@ -417,6 +417,51 @@ def test_an_interrupted_operation_leaves_no_half_message(
         assert plugin.set(DATA.copy(), PARENT.copy()) is Status.SUCCESS
 
 
+@pytest.mark.parametrize("misbehaviour", ["silent", "stubborn"])
+def test_dropped_while_its_child_runs_it_ends_the_child_and_warns(
+    bad: Callable[..., list[str]], misbehaviour: str
+) -> None:
+    plugin = PluginProcess(bad("get", misbehaviour), protocol="stdioproc")
+    plugin.open()
+    pid = plugin.pid
+    assert pid is not None
+    with Stopwatch(1), pytest.warns(ResourceWarning, match=rf"\(process {pid}\) was still running"):
+        del plugin
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_dropped_without_a_child_it_says_nothing(bad: Callable[..., list[str]]) -> None:
+    plugin = PluginProcess(bad("get", "exit_1"), protocol="stdioproc")
+    with pytest.raises(PluginDied):
+        plugin.get(DATA.copy(), PARENT.copy())
+    del plugin
+    plugin = PluginProcess(bad("never", ""))
+    plugin.start()
+    if not (forked := os.fork()):
+        del plugin  # the child is the other's
+        os._exit(0)
+    os.waitpid(forked, 0)
+    assert plugin.get(DATA.copy(), PARENT.copy()) is Status.SUCCESS
+    plugin.end()
+
+
+def test_dropped_at_the_end_of_the_interpreter(python: Callable[..., object], bad: Callable[..., list[str]]) -> None:
+    code = (
+        "import sys, stdioproc.host\n"
+        "plugin = stdioproc.host.PluginProcess(sys.argv[1:], protocol='stdioproc')\n"
+        "plugin.start()\n"
+        "loop = [plugin]; loop.append(loop)\n"
+        "print(plugin.pid)"
+    )
+    done = python(code, *bad("end", "stubborn"))
+    assert done.returncode == 0  # type: ignore[attr-defined]
+    assert b"Error" not in done.stderr, done  # type: ignore[attr-defined]
+    assert b"was still running" in done.stderr, done  # type: ignore[attr-defined]
+    with Stopwatch(2):
+        while Path(f"/proc/{int(done.stdout)}").exists():  # type: ignore[attr-defined]
+            os.sched_yield()
+
+
 # --- errors, read as a user
 
 
