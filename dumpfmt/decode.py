@@ -70,6 +70,18 @@ def loads(
     return keyset
 
 
+def read_at(data: bytes, start: int, limits: Limits = DEFAULT_LIMITS) -> tuple[KeySet, int] | None:
+    """The keyset that lies whole in `data` from `start` on, and where it ends.
+
+    None says only that a Decoder must look: bytes are missing, something is wrong, or there is no compiled scanner.
+    """
+    if native is not None:
+        found = native.read_at(data, start, limits.message, limits.name, limits.value, limits.keys)
+        if found is not None:
+            return KeySet._of_records(found[0]), found[1]
+    return None
+
+
 class Decoder:
     """One keyset from a stream: bytes in any pieces, up to `$end` and not a byte further.
 

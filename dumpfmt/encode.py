@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from typing import IO
 
 
+_EMPTY = b"kdbOpen 2\n$end\n"
+
+
 def dump(keyset: KeySet, file: IO[bytes], parent: Key | str | None = None) -> None:
     """Write the keyset to a binary file that is open for writing; see `dumps`."""
     file.write(dumps(keyset, parent))
@@ -31,6 +34,8 @@ def dumps(keyset: KeySet, parent: Key | str | None = None) -> bytes:
     A metakey that several keys share is written once and then referred to (`$copymeta`). Raises DumpError for a key
     that is not below `parent`.
     """
+    if not keyset:
+        return _EMPTY
     if parent is None and native is not None:
         return native.encode(keyset._parts())
     root = Key(parent) if isinstance(parent, str) else parent

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from dumpfmt import DEFAULT_LIMITS, Decoder, DumpError, Key, KeySet, Limits, dumps
+from dumpfmt.decode import read_at
 from dumpfmt.encode import dump_key
 from dumpfmt.text import shown
 from stdioproc.contract import check_module_name
@@ -31,7 +32,11 @@ def encode(event: Event, dialect: Dialect) -> bytes:
     """The bytes of an event, whole."""
     if isinstance(event, Request):
         head = _line(event.operation) + dump_key(event.parent)
-        return head + (dumps(event.data or KeySet()) if event.operation in dialect.requests_with_data else b"")
+        return head + (
+            dumps(event.data if event.data is not None else KeySet())
+            if event.operation in dialect.requests_with_data
+            else b""
+        )
     if isinstance(event, Reply):
         head = _line(_WORDS[event.status]) + dump_key(event.parent)
         return head if event.data is None else head + dumps(event.data)
@@ -51,17 +56,19 @@ class Input:
         self._limits = limits
         self._line_limit = line_limit
         self._data = b""
+        self._at = 0  # in the data: what lies before was read
         self._decoder: Decoder | None = None
         self.last = b""  # the bytes that came last, for messages
 
     def feed(self, data: bytes) -> None:
-        self._data = self._data + data if self._data else data
+        rest = self.pending
+        self._data, self._at = (rest + data if rest else data), 0
         self.last = data[-200:]
 
     @property
     def pending(self) -> bytes:
         """What has arrived and belongs to no keyset that is being read."""
-        return self._data
+        return self._data[self._at :]
 
     @property
     def inside_keyset(self) -> bool:
@@ -69,27 +76,33 @@ class Input:
 
     def line(self, expected: str) -> Generator[None, None, bytes]:
         """A line without its line feed."""
-        while (end := self._data.find(b"\n", 0, self._line_limit + 1)) < 0:
-            if len(self._data) > self._line_limit:
+        while (end := self._data.find(b"\n", self._at, self._at + self._line_limit + 1)) < 0:
+            if len(self._data) - self._at > self._line_limit:
                 raise RemoteProtocolError(
-                    f"expected {expected}, found a line of more than {self._line_limit} bytes: {shown(self._data)}"
+                    f"expected {expected}, found a line of more than {self._line_limit} bytes: {shown(self.pending)}"
                 )
             yield
-        line, self._data = self._data[:end], self._data[end + 1 :]
+        line, self._at = self._data[self._at : end], end + 1
         return line
 
     def keyset(self, what: str, bare_names_below: str | None = None) -> Generator[None, None, KeySet]:
+        if self._parser == "fast" and bare_names_below is None:
+            # Most keysets are small and have arrived whole.
+            found = read_at(self._data, self._at, self._limits)
+            if found is not None:
+                keyset, self._at = found
+                return keyset
         self._decoder = Decoder(None, self._parser, self._limits, bare_names_below=bare_names_below)
         while True:
-            data, self._data = self._data, b""
+            data, self._data, self._at = self.pending, b"", 0
             try:
-                keyset = self._decoder.feed(data)
+                decoded = self._decoder.feed(data)
             except DumpError as error:
                 raise RemoteProtocolError(f"the {what} keyset is no dump: {error}") from error
-            if keyset is not None:
+            if decoded is not None:
                 self._data = self._decoder.unused_data
                 self._decoder = None
-                return keyset
+                return decoded
             yield
 
     def end(self) -> str:
@@ -99,7 +112,7 @@ class Input:
                 self._decoder.close()
             except DumpError as error:
                 return f"inside a keyset: {error}"
-        return f"inside the line {shown(self._data)}" if self._data else "between two lines of a message"
+        return f"inside the line {shown(self.pending)}" if self.pending else "between two lines of a message"
 
 
 def read_init(source: Input) -> Reader:

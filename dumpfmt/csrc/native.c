@@ -742,16 +742,15 @@ static PyObject * scan_unused (PyObject * object, PyObject * Py_UNUSED (ignored)
 	return PyBytes_FromStringAndSize ((const char *) data + self->position, (Py_ssize_t) (self->size - self->position));
 }
 
-static PyObject * scan_records (PyObject * object, PyObject * Py_UNUSED (ignored))
+/* The records of a complete scan, whose entries they take over. The bytes are `bytes`' from `data` on, or `owned` (malloc'd). */
+static PyObject * make_records (Scan * self, PyObject * bytes, const unsigned char * data, unsigned char * owned)
 {
-	Scan * self = (Scan *) object;
-	if (self->state != COMPLETE || (!self->bytes && !self->buffer))
-	{
-		PyErr_SetString (PyExc_ValueError, "the keyset is not complete, or was taken already");
-		return NULL;
-	}
 	struct store * store = calloc (1, sizeof *store);
-	if (!store) return PyErr_NoMemory ();
+	if (!store)
+	{
+		free (owned);
+		return PyErr_NoMemory ();
+	}
 	store->end = self->position - 5; /* before "$end\n" */
 	store->copies = (Py_ssize_t) self->copies;
 	store->count = (Py_ssize_t) self->count;
@@ -762,34 +761,9 @@ static PyObject * scan_records (PyObject * object, PyObject * Py_UNUSED (ignored
 		if (fitting) store->entries = fitting;
 	}
 	self->entries = NULL;
-	if (self->bytes)
-	{
-		store->bytes = Py_NewRef (self->bytes);
-		store->data = (const unsigned char *) PyBytes_AS_STRING (self->bytes);
-	}
-	else
-	{
-		/* What lies behind the keyset is still wanted (unused), so a buffer with more in it is copied, not taken. */
-		if (self->position == self->size)
-		{
-			unsigned char * fitting = realloc (self->buffer, self->size);
-			store->owned = fitting ? fitting : self->buffer;
-			self->buffer = NULL;
-			self->size = self->position = 0;
-		}
-		else
-		{
-			store->owned = malloc (self->position);
-			if (!store->owned)
-			{
-				free (store->entries);
-				free (store);
-				return PyErr_NoMemory ();
-			}
-			memcpy (store->owned, self->buffer, self->position);
-		}
-		store->data = store->owned;
-	}
+	store->bytes = Py_XNewRef (bytes);
+	store->owned = owned;
+	store->data = data;
 	PyObject * records = (PyObject *) records_new (store);
 	if (!records)
 	{
@@ -797,6 +771,77 @@ static PyObject * scan_records (PyObject * object, PyObject * Py_UNUSED (ignored
 		store_release (store);
 	}
 	return records;
+}
+
+static PyObject * scan_records (PyObject * object, PyObject * Py_UNUSED (ignored))
+{
+	Scan * self = (Scan *) object;
+	if (self->state != COMPLETE || (!self->bytes && !self->buffer))
+	{
+		PyErr_SetString (PyExc_ValueError, "the keyset is not complete, or was taken already");
+		return NULL;
+	}
+	if (self->bytes) return make_records (self, self->bytes, (const unsigned char *) PyBytes_AS_STRING (self->bytes), NULL);
+	unsigned char * owned;
+	/* What lies behind the keyset is still wanted (unused), so a buffer with more in it is copied, not taken. */
+	if (self->position == self->size)
+	{
+		owned = realloc (self->buffer, self->size);
+		if (!owned) owned = self->buffer;
+		self->buffer = NULL;
+	}
+	else
+	{
+		owned = malloc (self->position);
+		if (!owned) return PyErr_NoMemory ();
+		memcpy (owned, self->buffer, self->position);
+	}
+	PyObject * records = make_records (self, NULL, owned, owned);
+	if (!self->buffer) self->size = self->position = 0;
+	return records;
+}
+
+/* A keyset that lies whole in `data`, without the objects that one in pieces needs: most messages are of this kind. */
+static PyObject * read_at (PyObject * Py_UNUSED (module), PyObject * const * args, Py_ssize_t count)
+{
+	size_t numbers[5]; /* start, and the limits */
+	if (count != 6 || !PyBytes_Check (args[0]))
+	{
+		PyErr_SetString (PyExc_TypeError, "read_at takes bytes, a start and four limits");
+		return NULL;
+	}
+	for (int i = 0; i < 5; i++)
+	{
+		numbers[i] = PyLong_AsSize_t (args[i + 1]);
+		if (numbers[i] == (size_t) -1 && PyErr_Occurred ())
+		{
+			if (i == 0 || !PyErr_ExceptionMatches (PyExc_OverflowError)) return NULL;
+			PyErr_Clear ();
+			numbers[i] = PY_SSIZE_T_MAX; /* no keyset is larger than that */
+		}
+		if (i > 0 && numbers[i] > PY_SSIZE_T_MAX) numbers[i] = PY_SSIZE_T_MAX;
+	}
+	if (numbers[0] > (size_t) PyBytes_GET_SIZE (args[0]))
+	{
+		PyErr_SetString (PyExc_IndexError, "the start lies behind the data");
+		return NULL;
+	}
+	const unsigned char * data = (const unsigned char *) PyBytes_AS_STRING (args[0]) + numbers[0];
+	Scan scan = { .limits = { numbers[1], numbers[2], numbers[3], numbers[4] }, .need = 1 };
+	if (scan.limits.name > UINT32_MAX) scan.limits.name = UINT32_MAX;
+	int answer = scan_on (&scan, data, (size_t) PyBytes_GET_SIZE (args[0]) - numbers[0]);
+	PyObject * result = NULL;
+	if (answer == -2)
+		PyErr_NoMemory ();
+	else if (answer != COMPLETE)
+		result = Py_NewRef (Py_None);
+	else
+	{
+		PyObject * records = make_records (&scan, args[0], data, NULL);
+		if (records) result = Py_BuildValue ("Nn", records, (Py_ssize_t) (numbers[0] + scan.position));
+	}
+	free (scan.entries);
+	return result;
 }
 
 static PyMethodDef scan_methods[] = {
@@ -1085,6 +1130,8 @@ static PyObject * encode (PyObject * Py_UNUSED (module), PyObject * parts)
 
 static PyMethodDef functions[] = {
 	{ "configure", configure, METH_VARARGS, "configure(Key, MetaKey): the classes that keys are made of" },
+	{ "read_at", (PyCFunction) (void (*) (void)) read_at, METH_FASTCALL,
+	  "read_at(bytes, start, message, name, value, keys) -> (Records, end), or None when that is not sure" },
 	{ "encode", encode, METH_O, "encode(sequence of Key and (Records, low, high)) -> the dump" },
 	{ NULL, NULL, 0, NULL },
 };

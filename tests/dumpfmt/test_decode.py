@@ -24,6 +24,8 @@ from dumpfmt import (
     loads,
     testing,
 )
+from dumpfmt.decode import read_at
+from dumpfmt.native import native
 
 PARSERS = ["fast", "python", "lark"]
 parsers = st.sampled_from(PARSERS)
@@ -358,3 +360,33 @@ class TestLinearWork:
             decoder.feed(b"x" * 10)
         assert len(decoder.unused_data) == 1_000_000
         assert time.process_time() - start < self.SECONDS
+
+
+@given(testing.keysets(), st.binary(max_size=20), st.binary(max_size=20))
+def test_read_at_finds_the_keyset_that_a_decoder_finds(keyset: KeySet, before: bytes, behind: bytes) -> None:
+    """None is allowed (it means: ask a Decoder), another keyset or another end is not."""
+    dump = dumps(keyset)
+    found = read_at(before + dump + behind, len(before))
+    if found is not None:
+        assert found[0] == loads(dump, parser="python")
+        assert found[1] == len(before) + len(dump)
+
+
+@given(testing.keysets(), st.data())
+def test_read_at_answers_none_while_bytes_are_missing(keyset: KeySet, data: st.DataObject) -> None:
+    dump = dumps(keyset)
+    assert read_at(dump[: data.draw(st.integers(0, len(dump) - 1))], 0) is None
+
+
+def test_read_at_keeps_the_limits() -> None:
+    dump = dumps(KeySet([Key("user:/a", "value")]))
+    for limits in (Limits(message=10), Limits(name=3), Limits(value=3), Limits(keys=0)):
+        assert read_at(dump, 0, limits) is None
+
+
+@pytest.mark.skipif(native is None, reason="the compiled scanner is not built")
+def test_read_at_reads_what_lies_whole() -> None:
+    dump = dumps(KeySet([Key("user:/a", "value", meta={"type": "string"})]))
+    found = read_at(b"success\n" + dump + dump, len(b"success\n"))
+    assert found is not None
+    assert found[1] == len(b"success\n") + len(dump)
