@@ -8,6 +8,7 @@ protocol: an echo, in whatever dialect INIT names.
 """
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -87,13 +88,16 @@ class Child:
     # --- misbehaviours; what returns has said all that it wanted, and the child goes on
 
     def silent(self):
+        """Says nothing, and waits."""
         while True:
             signal.pause()
 
     def stopped(self):
+        """Stops itself with SIGSTOP."""
         os.kill(os.getpid(), signal.SIGSTOP)
 
     def stubborn(self):
+        """Says nothing, and ignores SIGTERM and the end of its input."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.silent()
 
@@ -109,15 +113,18 @@ class Child:
         write(self.due)
 
     def spins(self):
+        """Computes for ever, and ignores SIGTERM."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while True:
             pass
 
     def half(self):
+        """Says half of the answer, and waits."""
         write(self.due[: len(self.due) // 2])
         self.silent()
 
     def half_and_exit(self):
+        """Says half of the answer, and ends."""
         write(self.due[: len(self.due) // 2])
         os._exit(0)
 
@@ -126,6 +133,7 @@ class Child:
         self.silent()
 
     def trickle(self):
+        """One byte a second."""
         for byte in self.due:
             write(bytes([byte]))
             time.sleep(1)
@@ -156,10 +164,12 @@ class Child:
         self.silent()
 
     def wrong_word(self):
+        """Another result word."""
         write(b"well\n" + self.due.partition(b"\n")[2])
         self.silent()
 
     def capital_word(self):
+        """The result in capitals, and with CR LF."""
         write(self.due.partition(b"\n")[0].upper() + b"\r\n" + self.due.partition(b"\n")[2])
         self.silent()
 
@@ -205,20 +215,25 @@ class Child:
         write(self.due.replace(b"$end\n", b"$key string 6 3\nuser:/\na\0b\n$end\n", 1))
 
     def meta_first(self):
+        """Metadata before any key."""
         write(self.due.replace(b"kdbOpen 2\n", b"kdbOpen 2\n$meta 1 1\na\nb\n", 1))
 
     def copymeta_of_nothing(self):
+        """Metadata of a key that was not sent."""
         write(self.due.replace(b"$end\n", b"$key string 6 0\nuser:/\n\n$copymeta 9 1\nuser:/zzz\na\n$end\n", 1))
 
     def noise(self):
+        """Bytes of all values."""
         write(bytes(range(256)) * 8)
         self.silent()
 
     def prints_before(self):
+        """Prints on stdout before the answer."""
         write(b"Hello from a print statement\n" + self.due)
         self.silent()
 
     def prints_behind(self):
+        """Prints on stdout behind the answer."""
         write(self.due + b"Hello from a print statement\n")
 
     def closes_stdin(self):
@@ -243,6 +258,34 @@ class Child:
         os.close(1)
         self.silent()
 
+    def out_of_memory(self):
+        """Needs more memory than it may have."""
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))
+        bytearray(1 << 30)
+
+    def out_of_descriptors(self):
+        """Needs more descriptors than it may have."""
+        resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))
+        while True:
+            os.dup(0)
+
+    def disk_full(self):
+        """Writes to a disk that is full, and does not expect that."""
+        with open("/dev/full", "w") as file:
+            file.write("data")
+
+    def raises(self):
+        """Ends with a traceback in the middle of its answer."""
+        write(self.due[: len(self.due) // 2])
+        raise KeyError("nobody thought of this")
+
+    def ignores_everything_and_answers(self):
+        """Answers, but ignores SIGTERM, SIGINT, SIGHUP and, from then on, its input."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        write(self.due)
+        self.silent()
+
     def exit_0(self):
         os._exit(0)
 
@@ -250,14 +293,17 @@ class Child:
         os._exit(1)
 
     def answers_and_exits(self):
+        """Answers, and ends."""
         write(self.due)
         os._exit(3)
 
     def complains_and_exits(self):
+        """Says why on stderr, and ends."""
         write(b"first line\nsomething is wrong: the disk is full\n", 2)
         os._exit(4)
 
     def killed(self):
+        """Is killed by SIGKILL."""
         os.kill(os.getpid(), signal.SIGKILL)
 
     def aborts(self):
@@ -268,6 +314,7 @@ class Child:
         os.kill(os.getpid(), signal.SIGSEGV)
 
     def floods_stderr(self):
+        """Writes 100 MB to stderr, and answers."""
         block = b"e" * 1023 + b"\n"
         for _ in range(100):
             write(block * 1024, 2)

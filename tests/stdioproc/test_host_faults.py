@@ -65,6 +65,10 @@ ANSWERS: dict[str, tuple[type[PluginProcessError] | None, str]] = {
     "exit_0": (PluginDied, "exit status 0"),
     "exit_1": (PluginDied, "exit status 1"),
     "complains_and_exits": (PluginDied, "the disk is full"),
+    "out_of_memory": (PluginDied, "MemoryError"),
+    "out_of_descriptors": (PluginDied, "Too many open files"),
+    "disk_full": (PluginDied, "No space left on device"),
+    "raises": (PluginDied, "in the middle of its answer"),
     "killed": (PluginDied, "signal SIGKILL"),
     "aborts": (PluginDied, "signal SIGABRT"),
     "segfaults": (PluginDied, "signal SIGSEGV"),
@@ -78,6 +82,7 @@ ANSWERS: dict[str, tuple[type[PluginProcessError] | None, str]] = {
     "closes_stdin_and_answers": (None, ""),
     "answers_and_exits": (None, ""),
     "clings_and_answers": (None, ""),
+    "ignores_everything_and_answers": (None, ""),
     "floods_stderr": (None, ""),
     "grandchild_holds_pipes_and_answers": (None, ""),
 }
@@ -93,6 +98,7 @@ HANDSHAKE: dict[str, tuple[type[PluginProcessError] | None, str]] = {
     "noise": (PluginProtocolError, "expected 'ELEKTRA_STDIOPROC ACK v1'"),
     "closes_stdin_and_answers": (PluginDied, "it closed its stdin"),
     "answers_and_exits": (PluginDied, "it ended"),
+    "ignores_everything_and_answers": (PluginTimeout, "no complete answer within"),
 }
 
 
@@ -152,6 +158,28 @@ def test_in_every_operation(bad: Callable[..., list[str]], operation: str, misbe
     plugin = process(bad(operation, misbehaviour))
     attempt(plugin, operation, misbehaviour)
     plugin.end()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("misbehaviour", ANSWERS)
+def test_in_open(bad: Callable[..., list[str]], misbehaviour: str) -> None:
+    """It is sent by the first operation, whose keyset is as it was."""
+    kind, words = ANSWERS[misbehaviour]
+    plugin = process(bad("open", misbehaviour))
+    keyset, parent = KeySet([Key("user:/p/a", "x", {"m": "1"})]), Key("user:/p", "/file", {"m": "2"})
+    plugin.start()
+    with Stopwatch(OPERATION + 3 * CLOSE + SLACK):
+        if kind is None:
+            assert plugin.open() is Status.SUCCESS
+        else:
+            with pytest.raises(kind) as caught:
+                plugin.get(keyset, parent)
+            # The parent of open is another one: the root.
+            assert words in str(caught.value) or "user:/other" in str(caught.value)
+            assert caught.value.phase == "open"
+            assert (keyset["user:/p/a"].value, parent.meta["m"]) == ("x", "2")
+        plugin.end()
 
 
 #: Those that need no deadline are quick enough for every run.
