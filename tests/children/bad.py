@@ -330,7 +330,7 @@ class Child:
         write(self.due)
 
     def grandchild_floods(self):
-        """It goes on writing when its parent is dead, in a group of its own."""
+        """A descendant goes on writing when the child is dead, in a group of its own."""
         grandchild(["/bin/sh", "-c", "exec timeout 5 yes"], start_new_session=True)
         os._exit(6)
 
