@@ -146,7 +146,7 @@ def spawn(
             lifeline, report = _pipe(opened), _pipe(opened)
             kept += [lifeline[1], report[0]]
             moves = [*standard, (lifeline[0], _LIFELINE), (report[1], _REPORT)]
-            child = _spawn_kept(argv, env, moves, kept, timeout_ms, trust)
+            child = _spawn_kept(argv, env, moves, opened, kept, timeout_ms, trust)
         else:
             pid = _start(argv[0], list(argv), env, standard)
             child = _child_of(pid, pid, kept)
@@ -166,6 +166,7 @@ def _spawn_kept(
     argv: Sequence[str],
     env: Mapping[str, str],
     moves: list[tuple[int, int]],
+    opened: list[int],
     kept: list[int],
     timeout_ms: int | None,
     trust: Trust,
@@ -184,6 +185,10 @@ def _spawn_kept(
     finally:
         if pinned is not None:
             pinned.close()
+    # A keeper that says nothing more is noticed when the other end of its report is but its own.
+    for descriptor in [descriptor for descriptor in opened if descriptor not in kept]:
+        opened.remove(descriptor)
+        os.close(descriptor)
     try:
         kind, value = _read_report(kept[4], timeout_ms)
     except BaseException:  # Ctrl-C
@@ -254,14 +259,14 @@ def _start(program: str, argv: list[str], env: Mapping[str, str], moves: list[tu
 
 
 def _read_report(descriptor: int, timeout_ms: int | None) -> tuple[int, int]:
-    """The next report of a keeper, or zeros when it has none (within the time)."""
+    """The next report of a keeper; zeros when it has none in time, that it failed when it is gone."""
     ready = select.poll()
     ready.register(descriptor, select.POLLIN)
     if not ready.poll(timeout_ms):
         return 0, 0
     data = os.read(descriptor, _REPORT_FORMAT.size)
     if len(data) < _REPORT_FORMAT.size:
-        return 0, 0
+        return _FAILED, errno.ECHILD
     kind, value = _REPORT_FORMAT.unpack(data)
     return kind, value
 
@@ -274,6 +279,8 @@ def explain(program: str, error: OSError) -> str:
         return f"cannot be started: {error.strerror}; the system, or a limit, has no room for another process"
     if error.errno == errno.ETIMEDOUT:
         return "the system did not execute it in time (a file system that does not answer?)"
+    if error.errno == errno.ECHILD:
+        return f"its keeper ended before it had started it (was it killed? does {KEEPER} run?)"
     if error.errno == errno.ESRCH:
         return "it ended at once, and how is lost since the host ignores SIGCHLD"
     if error.errno == errno.ENOENT:

@@ -222,6 +222,17 @@ def test_killed_at_any_moment(
     assert marked(f"NOTE={note.path}") == []
 
 
+@pytest.mark.usefixtures("nothing_left")
+def test_a_keeper_that_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody killed it, or replaced it by a program that knows nothing of its duty."""
+    mute = tmp_path / "keeper"
+    mute.write_text("#!/bin/sh\nexit 0\n")
+    mute.chmod(0o755)
+    monkeypatch.setattr(spawn, "KEEPER", str(mute))
+    with Stopwatch(0.5), pytest.raises(PluginStartError, match="its keeper ended before it had started it"):
+        PluginProcess(["/bin/true"]).start()
+
+
 # --- execution that takes its time: a lease on the file keeps the system from opening it, as a dead file server would
 
 
