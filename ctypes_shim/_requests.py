@@ -10,7 +10,7 @@ import _thread
 import atexit
 from itertools import count
 
-from ctypes_shim._runtime import HostEnvironment, quiet
+from ctypes_shim._host import HostEnvironment, quiet
 from ctypes_shim.contract import ContractCache, ContractError
 from dumpfmt import DumpError, Key, KeySet, dumps, loads
 from stdioproc.errors import (

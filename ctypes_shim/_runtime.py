@@ -6,8 +6,7 @@ is imported, and both go on at once. Every request, the first included, is answe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from ctypes_shim._host import HostEnvironment, quiet
 from dumpfmt import loads
 
 # At once, and not when it is first used: Python's signal module comes with it and takes SIGINT over, which the embedding library
@@ -18,7 +17,6 @@ from stdioproc.host.config import PluginConfig
 # Without importing typing: every kdb command that uses a mountpoint pays for what is imported here.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from stdioproc.host.spawn import Child
@@ -42,30 +40,6 @@ def attach(ffi: Any, lib: Any) -> None:
 
     ffi.def_extern(name="stdioproc_python_request", error=-1, onerror=quiet)(first_request)
     ffi.def_extern(name="stdioproc_python_release", onerror=quiet)(lambda token: None)
-
-
-def quiet(kind: object, error: object, trace: object) -> None:
-    """Without it cffi prints a traceback to the host's standard error; the C side reports the failure itself."""
-
-
-class HostEnvironment(Mapping[str, str]):
-    """The environment of the host as it is now. os.environ is a copy from when Python started, which may be long ago."""
-
-    def __init__(self, ffi: Any, lib: Any) -> None:
-        self._ffi = ffi
-        self._lib = lib
-
-    def __getitem__(self, name: str) -> str:
-        value = self._lib.getenv(name.encode("utf-8", "surrogateescape"))
-        if value == self._ffi.NULL:
-            raise KeyError(name)
-        return bytes(self._ffi.string(value)).decode("utf-8", "surrogateescape")
-
-    def __iter__(self) -> Iterator[str]:
-        raise TypeError("only single variables are looked up")
-
-    def __len__(self) -> int:
-        raise TypeError("only single variables are looked up")
 
 
 def _start_early(ffi: Any, lib: Any, request: Any) -> Child | None:

@@ -9,7 +9,19 @@ from dumpfmt.errors import DumpError, DumpSyntaxError, TruncatedDump
 from dumpfmt.key import Key
 from dumpfmt.keyset import KeySet
 from dumpfmt.native import native
-from dumpfmt.scan import BINARY, COMMANDS, COPYMETA, DEFAULT_LIMITS, END, HEADER, META, STRING, Limits, Scanner
+from dumpfmt.scan import (
+    BINARY,
+    COPYMETA,
+    DEFAULT_LIMITS,
+    END,
+    HEADER,
+    META,
+    STRING,
+    Limits,
+    Scanner,
+    one_of,
+    unexpected,
+)
 from dumpfmt.text import shown
 
 TYPE_CHECKING = False  # without importing typing, which a child's start would pay for
@@ -248,12 +260,3 @@ class FastGrammar:
                 copy_meta(offset, first, second)
             else:
                 self._next = allowed = _BEFORE_KEYS if kind is HEADER else _NOTHING
-
-
-def unexpected(scanner: Scanner, offset: int, expected: Collection[str]) -> DumpSyntaxError:
-    return scanner.error(offset, one_of(expected), scanner.found(offset))
-
-
-def one_of(kinds: Collection[str]) -> str:
-    names = [COMMANDS[kind] for kind in COMMANDS if kind in kinds]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

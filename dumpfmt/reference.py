@@ -15,8 +15,7 @@ from lark import Lark, Token, Transformer, Tree, UnexpectedToken
 from lark.lexer import Lexer, LexerState
 
 from dumpfmt.builder import KeySetBuilder
-from dumpfmt.decode import unexpected
-from dumpfmt.scan import BINARY, COPYMETA, META, STRING, Record, Scanner
+from dumpfmt.scan import BINARY, COPYMETA, META, STRING, Record, Scanner, unexpected
 
 
 class RecordToken:

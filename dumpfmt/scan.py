@@ -14,7 +14,7 @@ Which record may follow which is not decided here but in grammar.lark; what name
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from dumpfmt.errors import DumpSyntaxError, LimitExceeded, TruncatedDump
 from dumpfmt.text import shown
@@ -271,3 +271,12 @@ class Scanner:
     def _limit(self, limit: str, allowed: int, wanted: int, position: int) -> LimitExceeded:
         offset = self._offset + position
         return LimitExceeded(limit, allowed, wanted, offset, self.line(offset))
+
+
+def unexpected(scanner: Scanner, offset: int, expected: Collection[str]) -> DumpSyntaxError:
+    return scanner.error(offset, one_of(expected), scanner.found(offset))
+
+
+def one_of(kinds: Collection[str]) -> str:
+    names = [COMMANDS[kind] for kind in COMMANDS if kind in kinds]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

@@ -12,8 +12,8 @@ import click
 
 from dumpfmt import DumpError, Key, KeySet
 from stdioproc.cli import keysets
-from stdioproc.cli.loading import EX_PLUGIN_UNFIT, EX_USAGE
 from stdioproc.cli.screen import Screen, printable, show_error, show_messages
+from stdioproc.cli.statuses import EX_PLUGIN_UNFIT, EX_USAGE
 from stdioproc.dialects import DIALECTS, OPERATIONS
 from stdioproc.host import PluginDied, PluginOpenError, PluginProcess, PluginProcessError, Status
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from stdioproc.cli.loading import EX_PLUGIN_UNFIT, EX_USAGE, LoadError
+from stdioproc.cli.statuses import EX_PLUGIN_UNFIT, EX_USAGE, LoadError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

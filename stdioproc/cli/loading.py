@@ -6,23 +6,13 @@ import os
 import sys
 
 from stdioproc.child import Plugin
+from stdioproc.cli.statuses import EX_PLUGIN_UNFIT, EX_USAGE, LoadError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
-EX_USAGE = 64
-EX_PLUGIN_UNFIT = 78
-
 _LOAD = "--load-plugin"
-
-
-class LoadError(Exception):
-    """A plugin cannot be loaded. The message is for people; `status` is the exit status that goes with it."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def load(target: str) -> type[Plugin]:

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from stdioproc.cli.loading import EX_USAGE
+from stdioproc.cli.statuses import EX_USAGE
 
 EX_INTERRUPTED = 130
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import sys
 
 from stdioproc.child import serve
-from stdioproc.cli.loading import EX_USAGE, LoadError, load
+from stdioproc.cli.loading import load
+from stdioproc.cli.statuses import EX_USAGE, LoadError
 
 EX_INTERRUPTED = 130
 
