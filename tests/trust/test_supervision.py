@@ -179,9 +179,13 @@ def test_nothing_is_said_to_a_child_that_ended_between_operations(tmp_path: Path
     plugin = PluginProcess([sys.executable, "-I", "-S", "-c", code, str(asked)], protocol="stdioproc")
     for _ in range(3):
         assert plugin.get(KeySet(), Key("user:/p")) is Status.SUCCESS
-        # The next look finds it ended, or about to.
-        while plugin.pid is not None and Path(f"/proc/{plugin.pid}").exists():
-            os.sched_yield()
+        assert plugin.pid is not None
+        try:
+            pidfd = os.pidfd_open(plugin.pid)
+        except ProcessLookupError:
+            continue  # it has ended already
+        assert select.select([pidfd], [], [], 20)[0]
+        os.close(pidfd)
     plugin.end()
     words = [line.split() for line in asked.read_text().splitlines()]
     assert [word for _, word, *_ in words] == ["ELEKTRA_STDIOPROC", "get"] * 3
