@@ -206,6 +206,7 @@ class Child:
         self.silent()
 
     def answers_twice(self):
+        """Answers twice, the second time before the next question."""
         write(self.due + self.due)
 
     def invalid_name(self):

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from dumpfmt import Key, KeySet
-from stdioproc.host import PluginDied, PluginProcess, PluginProcessError, PluginRefused, Trust
+from stdioproc.host import PluginDied, PluginProcess, PluginProcessError, PluginRefused, Trust, spawn
 from stdioproc.host.config import PluginConfig
 from stdioproc.testing import Stopwatch
 
@@ -224,6 +224,16 @@ def test_swapped_in_between_it_is_never_the_other_that_runs(
     assert min(len(endings), len(reasons)) >= 25
     assert set(endings) == {"exit status 0"}
     assert all("is demanded" in reason for reason in reasons)
+
+
+def test_without_a_keeper_pins_and_limits_are_refused_and_the_rest_runs(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for protection does not run without it."""
+    monkeypatch.setattr(spawn, "KEEPER", str(tmp_path / "none"))
+    for keys in ({"sha256": sha256(program)}, {"limit_memory": "1000000000"}, {"limit_cpu": "9"}, {"limit_files": "9"}):
+        assert "needs the keeper, and that was not built" in refused(configured(program, **keys))
+    assert ran(configured(program)).ending == "exit status 0"
 
 
 # --- limits
