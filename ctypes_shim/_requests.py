@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import os
 from itertools import count
 
 from ctypes_shim._host import HostEnvironment, quiet
@@ -63,15 +64,30 @@ class Instance:
         self.name = MODULE
         self._opened = False
         self._open_parent = Key("/")
+        self._writable: tuple[str, ...] = ()
 
     def run(self, operation: str, keyset: KeySet, parent: Key, phase: str | None) -> Status:
         """One operation. Raises PluginProcessError."""
         try:
+            if self.config.trust.sandbox is not None:
+                self._let_write_beside(parent)
             self.start()
             call: Callable[..., Status] = getattr(self.process, operation)
             return call(keyset, parent, phase=phase)
         finally:
             self._pass_warnings_on(parent)
+
+    def _let_write_beside(self, parent: Key) -> None:
+        """A confined program may write where the file of the parent key lies (a temporary file lies there too). What it may is
+        settled when it starts, so a file elsewhere needs another start.
+        """
+        value = parent.value
+        directory = os.path.dirname(value) if isinstance(value, str) and os.path.isabs(value) else ""
+        if directory and directory not in self._writable:
+            self._writable = (*self._writable, directory)
+            self.process.end()
+            self.process = self.config.process(_environ, writable=self._writable)
+            self._opened = False
 
     def start(self) -> None:
         """Start the child and open it, the first time; later it is started and opened again when it has ended."""

@@ -48,8 +48,8 @@ def _start_early(ffi: Any, lib: Any, request: Any) -> Child | None:
     if request.kind != _CALL or request.instance or environ.get("STDIOPROC_DISABLE") == "1":
         return None
     try:
-        return PluginConfig.from_keyset(loads(bytes(ffi.buffer(request.config.data, request.config.size)))).spawn(
-            environ
-        )
+        config = PluginConfig.from_keyset(loads(bytes(ffi.buffer(request.config.data, request.config.size))))
+        # What a confined program may write is known when its first request is read.
+        return config.spawn(environ) if config.trust.sandbox is None else None
     except Exception:
         return None

@@ -140,7 +140,7 @@ def test_an_empty_array_root_means_no_elements() -> None:
             "user:/sha256/interpreter",
             "give sha256 too",
         ),
-        ({**PROGRAM, "system:/sandbox": "1"}, "system:/sandbox", "not available in this version"),
+        ({**PROGRAM, "system:/sandbox": "yes"}, "system:/sandbox", "must be one of 0, 1"),
         ({**PROGRAM, "user:/limit/memory": "0"}, "user:/limit/memory", "a number above 0"),
     ],
 )

@@ -28,10 +28,8 @@ _SINGLE = ("app", "executable", "protocol", "start")
 _ARRAYS = ("args", "env", "copyenv")
 _TIMEOUTS = ("timeout/start", "timeout/operation", "timeout/close")
 _LIMITS = ("limit/message", "limit/name", "limit/value", "limit/keys", "limit/line")
-_TRUST = ("sha256", "sha256/interpreter", "insecure", "limit/memory", "limit/cpu", "limit/files")
-#: Understood, and refused: who asks for protection must not run without it.
-_LATER = ("sandbox",)
-_KNOWN = frozenset((*_SINGLE, *_TIMEOUTS, *_LIMITS, *_TRUST, *_LATER))
+_TRUST = ("sha256", "sha256/interpreter", "insecure", "sandbox", "limit/memory", "limit/cpu", "limit/files")
+_KNOWN = frozenset((*_SINGLE, *_TIMEOUTS, *_LIMITS, *_TRUST))
 
 
 class ConfigError(ValueError):
@@ -121,12 +119,16 @@ class PluginConfig:
         return spawn([self.program, *self.args], self.environment(environ), timeout, self.trust)
 
     def process(
-        self, environ: Mapping[str, str] | None = None, protocol: str | None = None, started: Child | None = None
+        self,
+        environ: Mapping[str, str] | None = None,
+        protocol: str | None = None,
+        started: Child | None = None,
+        writable: tuple[str, ...] = (),
     ) -> PluginProcess:
         """A PluginProcess that is not started yet, or has `started`.
 
         `environ` is where `copyenv` looks, the environment of this process when it is None; `protocol` stands in for the
-        configured one where it is known better.
+        configured one where it is known better. `writable` are the directories that a confined program may write in.
         """
         from stdioproc.host.process import PluginProcess
 
@@ -140,7 +142,7 @@ class PluginConfig:
             close_timeout=self.close_timeout,
             limits=self.limits,
             line_limit=self.line_limit,
-            trust=self.trust,
+            trust=self.trust if self.trust.sandbox is None else self.trust.with_writable(writable),
             started=started,
         )
 
@@ -174,13 +176,6 @@ def _refuse_unknown(config: KeySet) -> None:
         raise ConfigError(
             key.name, f"is not known to stdioproc{_suggestion(path)}; keys for the program itself belong below config/"
         )
-    for name in _LATER:
-        found = _find(config, name)
-        if found is not None:
-            raise ConfigError(
-                found.name,
-                "is not available in this version, and running without what it asks for could do harm; remove it",
-            )
 
 
 def _suggestion(path: str) -> str:
@@ -277,6 +272,7 @@ def _trust(config: KeySet) -> Trust:
         memory=_positive_or_none(config, "limit/memory"),
         cpu=_positive_or_none(config, "limit/cpu"),
         files=_positive_or_none(config, "limit/files"),
+        sandbox=() if _choice(config, "sandbox", ("0", "1")) == "1" else None,
     )
 
 

@@ -136,6 +136,12 @@ def spawn(
             "a pin or a limit is asked for, which needs the keeper, and that was not built; "
             "install stdioproc where there is a C compiler"
         )
+    if trust.sandbox is not None:
+        if trust.sha256:
+            raise UntrustedProgram("a pinned program cannot be confined as well: remove sha256, or sandbox")
+        from stdioproc.host.sandbox import wrap  # only who confines pays for it
+
+        argv = wrap(argv, trust.sandbox)
     opened: list[int] = []
     kept: list[int] = []
     try:

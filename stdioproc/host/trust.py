@@ -27,10 +27,11 @@ class Trust:
 
     `sha256` pins the program's file, `interpreter_sha256` that of the interpreter of a script (hexadecimal; empty: no pin).
     `insecure` starts programs that others can replace. `memory` (bytes of address space), `cpu` (seconds) and `files`
-    (descriptors) are limits of the running program; None leaves what the host has.
+    (descriptors) are limits of the running program; None leaves what the host has. `sandbox` names the directories that the
+    program may write in, and confines it otherwise (stdioproc.host.sandbox); None confines nothing.
     """
 
-    __slots__ = ("cpu", "files", "insecure", "interpreter_sha256", "memory", "sha256")
+    __slots__ = ("cpu", "files", "insecure", "interpreter_sha256", "memory", "sandbox", "sha256")
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Trust:
         memory: int | None = None,
         cpu: int | None = None,
         files: int | None = None,
+        sandbox: tuple[str, ...] | None = None,
     ) -> None:
         self.sha256 = sha256
         self.interpreter_sha256 = interpreter_sha256
@@ -48,6 +50,19 @@ class Trust:
         self.memory = memory
         self.cpu = cpu
         self.files = files
+        self.sandbox = sandbox
+
+    def with_writable(self, directories: tuple[str, ...]) -> Trust:
+        """The same, with other directories to write in."""
+        return Trust(
+            sha256=self.sha256,
+            interpreter_sha256=self.interpreter_sha256,
+            insecure=self.insecure,
+            memory=self.memory,
+            cpu=self.cpu,
+            files=self.files,
+            sandbox=directories,
+        )
 
     @property
     def needs_keeper(self) -> bool:
