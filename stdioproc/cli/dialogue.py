@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from stdioproc.cli.screen import Part
+from stdioproc.secrets import MARKS, MASK, is_mark
 
 #: Lines of one message that are shown before its middle is left out.
 MAX_LINES = 24
@@ -57,10 +58,40 @@ def records(data: bytes) -> Iterator[bytes]:
         position = end
 
 
+def without_secrets(pieces: list[bytes]) -> list[bytes]:
+    """The pieces of a message with the values of secret keys masked (stdioproc.secrets)."""
+    shown = list(pieces)
+    key = None
+    for index, piece in enumerate(pieces):
+        found = _RECORD.match(piece)
+        if found is None:
+            continue
+        first, second = _payloads(piece, found)
+        if piece.startswith(b"$key"):
+            key = index
+        elif key is not None and _marks(piece, first, second):
+            record = _RECORD.match(pieces[key])
+            assert record is not None
+            name, _ = _payloads(pieces[key], record)
+            shown[key] = record[0] + name + b"\n" + MASK + b"\n"
+    return shown
+
+
+def _marks(piece: bytes, first: bytes, second: bytes) -> bool:
+    if piece.startswith(b"$copymeta"):
+        return second.decode("utf-8", "replace") in MARKS
+    return is_mark(first.decode("utf-8", "replace"), second.decode("utf-8", "replace"))
+
+
+def _payloads(piece: bytes, record: re.Match[bytes]) -> tuple[bytes, bytes]:
+    start, size = record.end(), int(record[1])
+    return piece[start : start + size], piece[start + size + 1 : -1]
+
+
 def lines(messages: Iterable[tuple[str, bytes]]) -> Iterator[list[Part]]:
     """The lines, in parts for `Screen.cut`, of messages as `Recorder.messages` gives them."""
     for direction, data in messages:
-        pieces = list(records(data))
+        pieces = without_secrets(list(records(data)))
         prefix = (f"{direction} ", _STYLES.get(direction, ""))
         left_out = pieces[MAX_LINES - _TAIL : -_TAIL] if len(pieces) > MAX_LINES + 1 else []
         for index, piece in enumerate(pieces):

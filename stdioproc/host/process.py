@@ -28,6 +28,7 @@ from stdioproc.host.pump import ChildGone, Deadline, DeadlinePassed, Pump
 from stdioproc.host.spawn import Child, explain, spawn
 from stdioproc.host.timeouts import CLOSE_TIMEOUT, OPERATION_TIMEOUT, START_TIMEOUT
 from stdioproc.host.trust import DEFAULT_TRUST, Trust, UntrustedProgram
+from stdioproc.secrets import mask, mask_text, values_of
 from stdioproc.state import Role, State
 
 TYPE_CHECKING = False
@@ -125,6 +126,7 @@ class PluginProcess:
         self._owner = 0  # the process whose child it is
         self._opened_with: Key | None = None
         self._starts: list[float] = []
+        self._asked: Init | Request | None = None  # what was said last
 
     def __enter__(self) -> Self:
         self.start()
@@ -431,6 +433,7 @@ class PluginProcess:
         if connection.state is State.CLOSED:
             raise self._failed(PluginDied, phase, "it ended before it was asked", deadline, end_child=end_on_error)
         data = connection.send(event)
+        self._asked = event
         try:
             answer = pump.exchange(connection, data, deadline)
             connection.next_event()  # a second answer is none
@@ -445,7 +448,9 @@ class PluginProcess:
                     reason = f"it {what} in the middle of its answer: {reason}"
                 else:
                     reason = f"it {what} before it answered"
-            raise self._failed(kind, phase, reason, deadline, end_child=end_on_error) from error
+            failed = self._failed(kind, phase, reason, deadline, end_child=end_on_error)
+            # The cause quotes what was found; it must not say what the message keeps to itself.
+            raise failed from (error if failed.reason == reason else None)
         except ChildGone as error:
             raise self._failed(PluginDied, phase, str(error), deadline, end_child=end_on_error) from None
         except DeadlinePassed:
@@ -474,14 +479,15 @@ class PluginProcess:
         exited = pump.exited
         if end_child:
             self._end(at_once=True)
+        secrets = values_of(self._config, self._asked.data if isinstance(self._asked, Request) else None)
         return kind(
             self.program,
             phase,
-            reason,
+            mask_text(reason, secrets),
             elapsed=elapsed,
             ending=str(self.ending) if exited and self.ending is not None else "",
-            last_bytes=last_bytes,
-            stderr=pump.stderr_tail,
+            last_bytes=mask(last_bytes, secrets),
+            stderr=mask(pump.stderr_tail, secrets),
         )
 
     def _end(self, *, at_once: bool = False) -> None:
