@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types unit test-slow bench model fuzz format clean
+.PHONY: demo test lint types unit test-slow bench model fuzz soak test-pure format clean
 
 FUZZ_SECONDS ?= 300
 
@@ -36,6 +36,13 @@ bench: $(STAMP)
 model: $(STAMP)
 	$(BIN)/python -m model.generate
 	$(BIN)/python -m model.check
+
+soak: $(STAMP)
+	$(BIN)/python tests/soak.py
+
+# The same without the compiled codec, as where there was no compiler.
+test-pure: $(STAMP)
+	$(BIN)/python -bb tests/without_native.py -m "not slow" tests/dumpfmt tests/stdioproc tests/specload_examples
 
 fuzz: $(STAMP)
 	$(BIN)/python fuzz/run.py $(FUZZ_SECONDS)

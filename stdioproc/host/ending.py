@@ -9,7 +9,8 @@ from stdioproc.connection import Connection
 from stdioproc.dialects import PROCESS
 from stdioproc.errors import ProtocolError
 from stdioproc.events import Terminate
-from stdioproc.host.pump import Deadline, Pump, sigpipe_blocked
+from stdioproc.host.pump import Deadline, Pump
+from stdioproc.host.sigpipe import sigpipe_blocked
 
 #: Seconds that a child of the released dialect has between TERMINATE and SIGTERM; released hosts give it none, and
 #: its Java child never understands TERMINATE and spins when its stdin ends (facts 7.4, 7.5).

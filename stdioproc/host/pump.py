@@ -6,16 +6,15 @@ of stderr has a bound.
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # what `signal` is made of
 import fcntl
 import os
 import select
-import signal
 import time
 from collections.abc import Callable
 
 from stdioproc.connection import Connection
 from stdioproc.events import EndOfStream, Event
+from stdioproc.host.sigpipe import sigpipe_blocked
 from stdioproc.host.spawn import Child
 
 #: Bytes of stderr that are kept for messages.
@@ -26,7 +25,6 @@ SETTLE = 0.2
 # What a pipe holds at first, and what a pipe that carries more at a time is made to hold (pipe(7): the most that a user may).
 _PIPE_SIZE = _READ_SIZE = 1 << 16
 _PIPE_SIZE_MAX = 1 << 20
-_SIGPIPE = (int(signal.SIGPIPE),)
 _READ_SIZE_MAX = 1 << 20
 
 
@@ -290,24 +288,3 @@ class Pump:
             self._poll.unregister(self.child.stdin)
         except (KeyError, ValueError):
             pass
-
-
-class sigpipe_blocked:
-    """Writing to a child that is gone gives EPIPE, and never the signal that would end the host.
-
-    Python ignores SIGPIPE, but a host may have set it to its default, and an embedded interpreter leaves it there.
-    """
-
-    __slots__ = ("_before", "_theirs")
-
-    # _signal: what `signal` puts around these makes enums of all signals, which takes longer than the calls.
-    def __enter__(self) -> None:
-        self._before = _signal.pthread_sigmask(signal.SIG_BLOCK, _SIGPIPE)
-        self._theirs = signal.SIGPIPE in self._before or signal.SIGPIPE in _signal.sigpending()
-
-    def __exit__(self, *exc_info: object) -> None:
-        try:
-            while not self._theirs and signal.SIGPIPE in _signal.sigpending():
-                signal.sigtimedwait(_SIGPIPE, 0)
-        finally:
-            _signal.pthread_sigmask(signal.SIG_SETMASK, self._before)

@@ -16,6 +16,7 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from dumpfmt.text import shown
+from stdioproc.host.sigpipe import sigpipe_blocked
 from stdioproc.host.trust import (
     DEFAULT_TRUST,
     LOWEST,
@@ -102,7 +103,6 @@ class Child:
                 os.close(descriptor)
 
     def _order(self, order: bytes, number: int) -> None:
-        from stdioproc.host.pump import sigpipe_blocked  # which needs this module
 
         try:
             if self._lifeline >= 0:
@@ -209,7 +209,6 @@ def _spawn_kept(
 
 def _end_keeper(keeper: int, lifeline: int, report: int) -> None:
     """It may have started the program by now: then it ends that first, in a moment; then it is ended itself."""
-    from stdioproc.host.pump import sigpipe_blocked
 
     try:
         with sigpipe_blocked():
