@@ -1,4 +1,4 @@
-"""The plugin configuration: every row of the table in docs/protocol.md, and every way to get it wrong."""
+"""The plugin configuration: every row of the table in docs/mounting.md, and every way to get it wrong."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_an_empty_array_root_means_no_elements() -> None:
 )
 def test_a_mistake_is_named_with_what_to_do(values: dict[str, str | bytes | None], key: str, words: str) -> None:
     message = refusal(values)
-    assert message.startswith(f"{key}: ")
+    assert message.startswith(f"configuration key {key.removeprefix('user:/')} ")
     assert words in message
 
 

@@ -1,4 +1,4 @@
-"""The configuration of a mounted plugin: the table in docs/protocol.md, read strictly.
+"""The configuration of a mounted plugin: the table in docs/mounting.md, read strictly.
 
 Keys are looked up cascading, so `user:/` (what stands behind the plugin's name in a mount line) comes before
 `system:/` (what was given with `-c`).
@@ -36,7 +36,8 @@ class ConfigError(ValueError):
     """A key of the plugin configuration is missing, unknown or wrong; `key` names it. The message says what to do."""
 
     def __init__(self, key: str, reason: str) -> None:
-        super().__init__(f"{key}: {reason}")
+        # As in a mount line: the whole name would be taken for that of a mountpoint.
+        super().__init__(f"configuration key {key.removeprefix('user:/')} {reason}")
         self.key = key
         self.reason = reason
 
