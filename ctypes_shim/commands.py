@@ -9,7 +9,7 @@ import click
 _MARKS = {True: ("ok", "green"), False: ("missing", "red"), None: ("note", "yellow")}
 
 
-@click.group()
+@click.group(short_help="Build, install and examine the Elektra plugin that runs programs.")
 def shim() -> None:
     """The Elektra plugin that runs programs: build it, install it, find out what is missing."""
 
@@ -70,7 +70,7 @@ def doctor(plugin_dir: str | None) -> None:
         raise click.exceptions.Exit(1)
 
 
-@click.command(context_settings={"ignore_unknown_options": False})
+@click.command(short_help="Mount a plugin's program with kdb.", context_settings={"ignore_unknown_options": False})
 @click.argument("file")
 @click.argument("mountpoint")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- EXE [ARGS]...")
@@ -121,6 +121,12 @@ def mount(
             file, mountpoint, command, plugins=plugins, env=env, copyenv=copyenv, config=config, options=options
         )
         click.echo(str(planned))
+        for argument in planned.relative_files():
+            click.echo(
+                f"stdioproc: {argument} is a file of this directory, but the program will run in the directory of whoever uses "
+                "the mountpoint; give the absolute path",
+                err=True,
+            )
         if not only_print:
             carry_out(planned)
     except (MountError, ValueError) as error:

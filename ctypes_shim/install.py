@@ -46,10 +46,9 @@ def find_plugin_dir() -> Path:
             tried.append(directory)
             if is_plugin_dir(directory):
                 return directory
+    looked = f" (looked at {', '.join(map(str, tried))})" if tried else ""
     raise InstallError(
-        "no plugin directory of Elektra found (looked at "
-        + ", ".join(map(str, tried))
-        + "); install Elektra (libelektra), or name the directory with --plugin-dir"
+        f"no plugin directory of Elektra found{looked}; install Elektra (libelektra), or name the directory with --plugin-dir"
     )
 
 

@@ -64,6 +64,13 @@ class Plan(NamedTuple):
     config: KeySet
     contract: ProgramContract
 
+    def relative_files(self) -> list[str]:
+        """Arguments that are paths as seen from here, and would mean other files, or none, from elsewhere."""
+        arguments = (key.value for key in self.config.below("user:/args") if len(key.parts) == 2)
+        return [
+            each for each in arguments if isinstance(each, str) and not os.path.isabs(each) and os.path.isfile(each)
+        ]
+
     def __str__(self) -> str:
         line = shlex.join(self.command)
         return f"{line}\n# and the keys of the program itself: {self.own_keys}" if self.own_keys else line
@@ -218,5 +225,6 @@ def _kdb(arguments: Sequence[str], data: bytes = b"", check: bool = True) -> byt
         raise MountError(f"kdb {arguments[0]} does not run: {error}") from error
     if check and done.returncode != 0:
         output = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
-        raise MountError(f"kdb {arguments[0]} failed ({done.returncode}): {output}")
+        hint = "; run: stdioproc shim install" if f"provides {PLUGIN} " in output else ""
+        raise MountError(f"kdb {arguments[0]} failed ({done.returncode}): {output}{hint}")
     return done.stdout

@@ -98,8 +98,10 @@ def _leave(number: int, _: object) -> NoReturn:
 def _with_hint(error: click.UsageError) -> str:
     message = error.format_message()
     command = error.ctx.command_path if error.ctx is not None else "stdioproc"
-    if isinstance(error, click.NoSuchOption) and command.endswith(" call") and "--" not in sys.argv:
-        message += " Options of the plugin's program go behind `--`: stdioproc call OP -- EXE ARGS."
+    if isinstance(error, click.NoSuchOption) and "--" not in sys.argv:
+        for name, operands in (("call", "OP"), ("mount", "FILE MOUNTPOINT")):
+            if command.endswith(f" {name}"):
+                message += f" Options of the plugin's program go behind `--`: stdioproc {name} {operands} -- EXE ARGS."
     return f"{message}\nSee `{command} --help`."
 
 

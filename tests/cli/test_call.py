@@ -196,7 +196,7 @@ def test_a_relative_program_is_found_as_a_shell_would(run: Run, tmp_path: Path, 
     [
         (["get"], ["Missing argument", "EXE"]),
         (["take", "--", "x"], ["'take' is not one of 'open', 'get'"]),
-        (["get", "pluginproc", "--load-plugin", "toml"], ["--load-plugin", "go behind `--`"]),
+        (["get", "pluginproc", "--load-plugin", "toml"], ["--load-plugin", "go behind `--`: stdioproc call OP -- EXE"]),
         (["get", "--parent", "x", "--", "pluginproc"], ["invalid key name 'x'", "like user:/name"]),
         (["get", "--env", "A", "--", "pluginproc"], ["'A' must read NAME=VALUE"]),
         (["get", "--copyenv", "A=1", "--", "pluginproc"], ["'A=1' must be the name of a variable", "--env NAME=VALUE"]),
@@ -230,6 +230,8 @@ def test_the_command_itself(run: Run) -> None:
     result = run("stdioproc", "cal")
     assert result.returncode == 64
     assert b"no command 'cal'. Was call meant?" in result.stderr
+    result = run("stdioproc", "mount", "x.toml", "user:/x", "pluginproc", "--load-plugin", "toml")
+    assert b"go behind `--`: stdioproc mount FILE MOUNTPOINT -- EXE ARGS." in result.stderr
     helped = run("stdioproc", "call", "--help")
     assert helped.returncode == 0
     assert max(map(len, helped.stdout.splitlines())) <= 80

@@ -148,7 +148,7 @@ def test_a_storage_plugin_takes_the_place_of_the_default(host: Host) -> None:
         (["/nowhere/program"], {}, "no program that can be run"),
         ([], {}, "no program given"),
         (["/bin/false"], {}, "/bin/false"),
-        (["/bin/cat"], {"options": ("timeout=1",)}, "user:/timeout"),
+        (["/bin/cat"], {"options": ("timeout=1",)}, "configuration key timeout"),
         (["/bin/cat"], {"config": ("nothing",)}, "key=value"),
         (["/bin/cat"], {"env": ("A",)}, "NAME=value"),
     ],
@@ -179,6 +179,29 @@ def test_the_command_prints_and_does_nothing(host: Host) -> None:
     done = CliRunner().invoke(mount_command, ["--print", "--with", "dump", "x.dump", MOUNTPOINT, "--", *worker])
     assert done.exit_code == 0, done.output
     assert done.output.startswith(f"kdb mount x.dump {MOUNTPOINT} dump stdioproc ")
+
+
+def test_a_file_that_is_named_relative_to_this_directory_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program runs in the directory of whoever uses the mountpoint."""
+    monkeypatch.chdir(host.children)
+    worker = [sys.executable, "worker.py", "echo", "presetstorage"]
+    done = CliRunner().invoke(mount_command, ["--print", "x.dump", MOUNTPOINT, "--", *worker])
+    assert done.exit_code == 0, done.output
+    assert "worker.py is a file of this directory" in done.output
+    assert "give the absolute path" in done.output
+    assert planned(host, "presetstorage").relative_files() == []
+
+
+def test_a_kdb_without_our_plugin_is_told_with_what_to_do(
+    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = planned(host, "presetstorage")
+    kdb = tmp_path / "kdb"
+    kdb.write_text("#!/bin/sh\necho 'No plugin that provides stdioproc could be found'\nexit 7\n")
+    kdb.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MountError, match=r"run: stdioproc shim install$"):
+        carry_out(made)
 
 
 def test_the_command_reports_an_error_in_one_line(host: Host) -> None:
