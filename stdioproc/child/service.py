@@ -58,6 +58,8 @@ def serve(plugin: type[Plugin], argv: list[str] | None = None, *, parser: Parser
     `open` had.
     """
     argv = sys.argv if argv is None else argv
+    if not isinstance(plugin, type):
+        _exit(EX_PLUGIN_UNFIT, f"serve needs the class itself, serve({type(plugin).__name__}), not an instance of it")
     try:
         name, operations = module_name(plugin), operations_of(plugin)
         plugin.infos.check_operations(operations)

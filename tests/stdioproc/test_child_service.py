@@ -310,6 +310,12 @@ def test_a_class_that_is_no_proper_plugin_ends_with_78(python: Callable[..., obj
     assert b"Traceback" not in done.stderr  # type: ignore[attr-defined]
 
 
+def test_an_instance_in_the_place_of_the_class_is_told(python: Callable[..., object]) -> None:
+    done = python("from stdioproc.child import *\nclass P(Plugin): pass\nserve(P())", input=b"")
+    assert (done.returncode, done.stdout) == (78, b"")  # type: ignore[attr-defined]
+    assert done.stderr == b"serve needs the class itself, serve(P), not an instance of it\n"  # type: ignore[attr-defined]
+
+
 def test_the_name_is_the_classs_in_lower_case_and_a_plugin_may_have_no_operation(
     python: Callable[..., object],
 ) -> None:
