@@ -20,7 +20,8 @@ from stdioproc.state import Role, State, mermaid
 from stdioproc.testing import next_events
 from stdioproc.wire import LINE_LIMIT, encode
 
-DOC = (Path(__file__).parent.parent.parent / "docs" / "protocol.md").read_text()
+DOCS = Path(__file__).parent.parent.parent / "docs"
+DOC = (DOCS / "protocol.md").read_text()
 
 
 def turns(dialect: Dialect) -> list[tuple[str, bytes]]:
@@ -96,8 +97,9 @@ def test_the_tables_say_what_the_code_does() -> None:
         assert re.search(rf"^\| .*\b{operation}\b", DOC, re.M)
     for category in CATEGORIES.values():
         assert f"| {category.number} | {category.description} |" in DOC
+    writing = (DOCS / "writing-plugins.md").read_text()
     for status in (EX_OK, EX_USAGE, EX_HOST_GONE, EX_PROTOCOL, EX_PLUGIN_UNFIT):
-        assert f"\n| {status} | " in DOC
+        assert f"\n| {status} | " in writing
     assert f"| {START_TIMEOUT:g} s |" in DOC
     assert f"| {OPERATION_TIMEOUT:g} s |" in DOC
     assert f"| {CLOSE_TIMEOUT:g} s |" in DOC
