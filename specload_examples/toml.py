@@ -24,7 +24,8 @@ is not stored, and a warning says so; comments and order live in the file only. 
 has that part of the file written anew, without the comments in it.
 
 The file is replaced as a whole, with its mode and owner, and only after the new text was read again and found to hold
-all keys. A file that changed since it was read is a conflict.
+all keys. A file that changed since it was read is a conflict. Who is killed while writing leaves `.NAME.stdioproc-….tmp`
+beside the file at most, which the next set removes.
 
 `./toml.py` serves it too, and `./toml.py --elektra-spec` answers with a specification of what pyproject.toml files say
 of a project, for Elektra's specload.
@@ -32,6 +33,8 @@ of a project, for Elektra's specload.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import stat
@@ -368,7 +371,10 @@ def _path(parent: Key) -> str:
 def _read(path: str) -> bytes | None:
     """The content of a file; None when there is none."""
     try:
-        with open(path, "rb") as file:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # nobody may write into a named pipe
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise Resource(f"cannot read {path}: it is no regular file")
             return file.read()
     except FileNotFoundError:
         return None
@@ -389,40 +395,85 @@ def _decode(content: bytes, path: str) -> str:
 
 def _write(path: str, content: bytes, current: bytes | None) -> None:
     """Replace a file, which held `current`, as a whole: a reader, or a crash, sees the old one or the new one."""
-    if content == current:
-        return
+    directory, name = os.path.split(path)
+    if content != current:
+        with contextlib.ExitStack() as stack:
+            old = _lock(path, stack)
+            temporary, descriptor = _temporary(directory, name, 0o666 if old is None else 0o600)
+            stack.callback(os.close, descriptor)  # which gives the lock back, so it is the last
+            try:
+                _fill(descriptor, content, old, path)
+                _replace(temporary, path, old, current)
+            except BaseException as error:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                if isinstance(error, OSError):
+                    raise Resource(f"cannot write {path}: {error.strerror}; it is as it was") from None
+                raise
+        _sync_directory(directory)
+    _remove_leftovers(directory, name)
+
+
+def _lock(path: str, stack: contextlib.ExitStack) -> os.stat_result | None:
+    """What is to be replaced, None when there is nothing; others of this kind wait with theirs until `stack` is closed."""
     try:
-        old = os.stat(path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        stack.callback(os.close, descriptor)
+        _try_lock(descriptor)
+        return os.fstat(descriptor)
     except FileNotFoundError:
-        old = None
+        return None
+    except BlockingIOError:
+        raise Conflict(f"{path} is just being written by another process; get it again and repeat the change") from None
     except OSError as error:
         raise Resource(f"cannot write {path}: {error.strerror}") from None
-    if old is not None and not stat.S_ISREG(old.st_mode):
-        raise Resource(f"cannot write {path}: it is no regular file")
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name[:100]}.{os.urandom(6).hex()}.tmp")
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Raises BlockingIOError when somebody else holds the lock; False where the file system has none."""
     try:
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if old is None else 0o600
-        )
-    except OSError as error:
-        raise Resource(f"cannot write into {directory}: {error.strerror} ({temporary})") from None
-    try:
-        with open(descriptor, "wb") as file:
-            if old is not None:
-                _keep_owner(descriptor, old, path)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        if _read(path) != current:
-            raise Conflict(f"{path} has changed while it was written; get it again and repeat the change")
-        os.rename(temporary, path)
-    except BaseException as error:
-        os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise Resource(f"cannot write {path}: {error.strerror}; it is as it was") from None
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         raise
-    _sync_directory(directory)
+    except OSError:
+        return False
+    return True
+
+
+def _temporary(directory: str, name: str, mode: int) -> tuple[str, int]:
+    """A new file and a descriptor of it. Its writer holds a lock on it, so one without a lock was left by a crash."""
+    while True:
+        path = os.path.join(directory, f"{_temporary_prefix(name)}{os.urandom(6).hex()}.tmp")
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        except OSError as error:
+            raise Resource(
+                f"cannot write {os.path.join(directory, name)}: its directory takes no new file: {error.strerror}"
+            ) from None
+        try:
+            _try_lock(descriptor)
+            if os.fstat(descriptor).st_nlink:
+                return path, descriptor
+        except BlockingIOError:
+            pass
+        os.close(descriptor)  # another process took it for a leftover before it was locked, and removes it
+
+
+def _temporary_prefix(name: str) -> str:
+    resolver_name = _RESOLVER_NAME.fullmatch(name)
+    name = resolver_name[1] if resolver_name else name  # the resolver's is another one each time
+    return f".{os.fsdecode(os.fsencode(name)[:200])}.stdioproc-"
+
+
+def _fill(descriptor: int, content: bytes, old: os.stat_result | None, path: str) -> None:
+    if old is not None:
+        _keep_owner(descriptor, old, path)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    if old is not None:
+        os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+    os.fsync(descriptor)
 
 
 def _keep_owner(descriptor: int, old: os.stat_result, path: str) -> None:
@@ -435,7 +486,61 @@ def _keep_owner(descriptor: int, old: os.stat_result, path: str) -> None:
                 f"cannot write {path}: it belongs to user {old.st_uid} and group {old.st_gid}, which the new file could "
                 "not be given to; run this as its owner"
             ) from None
-    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+
+
+def _replace(temporary: str, path: str, old: os.stat_result | None, current: bytes | None) -> None:
+    # What is read may have lost its name in the meantime; that is looked at last, right before the rename.
+    if _read(path) != current or (old is not None and _identity(os.stat(path)) != _identity(old)):
+        raise Conflict(f"{path} has changed while it was written; get it again and repeat the change")
+    if old is None:
+        # A link, unlike a rename, never replaces what another process made in the meantime.
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise Conflict(f"{path} was made while it was written; get it and repeat the change") from None
+        except OSError:
+            pass  # not every file system has links
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            return
+    os.rename(temporary, path)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_mode,
+        status.st_uid,
+        status.st_gid,
+        status.st_size,
+        status.st_mtime_ns,
+    )
+
+
+def _remove_leftovers(directory: str, name: str) -> None:
+    """Remove what writers of this file left behind when they were killed. No failure here is one of the set."""
+    pattern = re.compile(re.escape(_temporary_prefix(name)) + r"[0-9a-f]{12}\.tmp")
+    try:
+        found = [path for path in os.listdir(directory) if pattern.fullmatch(path)]
+    except OSError:
+        return
+    for leftover in found:
+        with contextlib.suppress(OSError):
+            # One that root made may have been given to the owner of the file already.
+            owners = (os.geteuid(), os.stat(os.path.join(directory, name)).st_uid)
+            _remove_leftover(os.path.join(directory, leftover), owners)
+
+
+def _remove_leftover(path: str, owners: tuple[int, ...]) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_uid in owners and _try_lock(descriptor):
+            os.unlink(path)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_directory(directory: str) -> None:
