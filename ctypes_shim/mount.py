@@ -225,6 +225,7 @@ def _kdb(arguments: Sequence[str], data: bytes = b"", check: bool = True) -> byt
         raise MountError(f"kdb {arguments[0]} does not run: {error}") from error
     if check and done.returncode != 0:
         output = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
-        hint = "; run: stdioproc shim install" if f"provides {PLUGIN} " in output else ""
-        raise MountError(f"kdb {arguments[0]} failed ({done.returncode}): {output}{hint}")
+        if f"provides {PLUGIN} " in output:
+            raise MountError("this Elektra does not have the plugin stdioproc yet; run: stdioproc shim install")
+        raise MountError(f"kdb {arguments[0]} failed ({done.returncode}): {output}")
     return done.stdout

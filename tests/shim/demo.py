@@ -6,6 +6,7 @@ The C host stands for Elektra and uses the test double of its libraries; the plu
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -117,12 +118,12 @@ def in_elektra() -> None:
     if reason:
         print(f"\nIn a real Elektra ({reason}, so these are not run):")
         for command in (*commands, *cleanup):
-            print("  " + " ".join(command))
+            print(f"  {shlex.join(command)}")
         return
     print("\nIn the Elektra that is installed:")
     try:
         for command in commands:
-            print("  $ " + " ".join(command))
+            print(f"  $ {shlex.join(command)}")
             done = kdb(command)
             for line in (done.stdout + done.stderr).splitlines():
                 print(f"      {line}")
