@@ -174,8 +174,11 @@ def _refuse_unknown(config: KeySet) -> None:
             if parse_array_index(rest) is None:
                 raise ConfigError(key.name, f"is no element of an array; elements are {first}/#0, {first}/#1 and so on")
             continue
+        # kdb mount takes what stands behind a comma for a key without a value.
+        comma = "" if key.value else "; a value with a comma needs `stdioproc mount`, since kdb mount splits it there"
         raise ConfigError(
-            key.name, f"is not known to stdioproc{_suggestion(path)}; keys for the program itself belong below config/"
+            key.name,
+            f"is not known to stdioproc{_suggestion(path)}; keys for the program itself belong below config/{comma}",
         )
 
 
@@ -189,7 +192,7 @@ def _suggestion(path: str) -> str:
 def _program(config: KeySet) -> str:
     app, executable = _find(config, "app"), _find(config, "executable")
     if app is not None and executable is not None and app.value != executable.value:
-        raise ConfigError(app.name, f"differs from {executable.name}; both name the program, so give one of them")
+        raise ConfigError(app.name, "differs from executable; both name the program, so give one of them")
     key = app if app is not None else executable
     if key is None:
         raise ConfigError("user:/app", "is missing: give the program as app=/absolute/path")
