@@ -486,23 +486,6 @@ def test_mode_and_link_are_kept_and_nothing_else_is_left(path: Path) -> None:
     assert sorted(os.listdir(path.parent)) == ["link.toml", "x.toml"]
 
 
-def test_a_full_disk_leaves_the_file(path: Path) -> None:
-    import resource
-
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    plugin, keys, parent = toml.Toml(), KeySet(), Key(ROOT, str(path))
-    plugin.get(keys, parent)
-    keys.append(Key(f"{ROOT}/new", "x" * 5000))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
-        with pytest.raises(ElektraError) as caught:
-            plugin.set(keys, parent)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert caught.value.number == "C01100" and str(path) in caught.value.reason
-    assert path.read_text() == SAMPLE and os.listdir(path.parent) == ["x.toml"]
-
-
 # --- the specification
 
 
