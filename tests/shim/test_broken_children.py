@@ -83,7 +83,7 @@ def test_a_wrong_configuration_is_told_by_the_operation(host: Host) -> None:
     lines = host(*host.worker(), "config args=#7", "open 0", "get 0", "close 0", "maps libpython")
     assert lines[0] == "open 0 1"
     assert lines[2].startswith("error C01200 ")
-    assert "user:/args: says that the last element is #7" in lines[2]
+    assert "configuration key args says that the last element is #7" in lines[2]
 
 
 def test_a_child_that_dies_is_started_again_by_the_next_operation(host: Host) -> None:
