@@ -75,7 +75,10 @@ class KeySet:
 
     def append(self, key: Key) -> None:
         """Add `key`; a key of the same name is replaced (ksAppendKey)."""
-        name = key._unescaped
+        try:
+            name = key._unescaped
+        except AttributeError:
+            raise TypeError(f"a keyset holds Key objects, not {type(key).__name__}") from None
         known = self._own.get(name)
         if known is key:
             return

@@ -212,11 +212,29 @@ static int path_is_canonical (const unsigned char * path, size_t size)
 	return part_is_canonical (path + start, size - start);
 }
 
+/* The same for a path without escapes, which nearly every one is: only slashes matter, and the bytes behind them. */
+static int plain_path_is_canonical (const unsigned char * path, size_t size)
+{
+	const unsigned char *part = path, *end = path + size, *slash;
+	while ((slash = memchr (part, '/', (size_t) (end - part))) != NULL)
+	{
+		if (!part_is_canonical (part, (size_t) (slash - part))) return 0;
+		part = slash + 1;
+	}
+	return part_is_canonical (part, (size_t) (end - part));
+}
+
+static int any_path_is_canonical (const unsigned char * path, size_t size)
+{
+	if (memchr (path, '\0', size)) return 0;
+	return memchr (path, '\\', size) ? path_is_canonical (path, size) : plain_path_is_canonical (path, size);
+}
+
 int dump_name_is_canonical (const unsigned char * name, size_t size)
 {
 	size_t slash;
 	if (!namespace_of (name, size, &slash)) return 0;
-	return slash + 1 == size || path_is_canonical (name + slash + 1, size - slash - 1);
+	return slash + 1 == size || any_path_is_canonical (name + slash + 1, size - slash - 1);
 }
 
 int dump_metaname_is_canonical (const unsigned char * name, size_t size)
@@ -229,7 +247,7 @@ int dump_metaname_is_canonical (const unsigned char * name, size_t size)
 	{
 		if (hash > name && hash[-1] == '\\') return 0;
 	}
-	return path_is_canonical (name, size);
+	return any_path_is_canonical (name, size);
 }
 
 enum { AT_NAMESPACE, AT_PART, INSIDE_PART, BEHIND_END };

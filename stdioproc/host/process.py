@@ -100,6 +100,9 @@ class PluginProcess:
             raise ValueError(f"argv is a list that begins with the absolute path of a program, not {argv!r}")
         if protocol != "auto" and protocol not in DIALECTS:
             raise ValueError(f"protocol must be 'auto', {' or '.join(map(repr, DIALECTS))}, not {protocol!r}")
+        for name, timeout in (("start_timeout", start_timeout), ("operation_timeout", operation_timeout)):
+            if timeout is not None and not timeout > 0:
+                raise ValueError(f"{name} is in seconds and above 0, or None for no bound, not {timeout!r}")
         self.argv = list(argv)
         self.program = argv[0]
         self._config = config if config is not None else KeySet()
@@ -266,6 +269,8 @@ class PluginProcess:
         return reply.status
 
     def _ask(self, connection: Connection, operation: str, data: KeySet, parent: Key, phase: str | None) -> Reply:
+        if not isinstance(parent, Key):
+            raise TypeError(f"the parent is a Key, not {type(parent).__name__}: Key('user:/app', path)")
         sent = parent.copy()
         if phase is not None and connection.dialect is STDIOPROC:
             sent.meta[PHASE] = phase

@@ -248,3 +248,8 @@ class KeySetMachine(RuleBasedStateMachine):
 
 TestKeySetMachine = KeySetMachine.TestCase
 TestKeySetMachine.settings = settings(max_examples=60, stateful_step_count=25)
+
+
+def test_what_is_no_key_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="a keyset holds Key objects, not str"):
+        KeySet().append("user:/a")  # type: ignore[arg-type]  # a slip that a person makes
