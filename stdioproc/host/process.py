@@ -56,8 +56,8 @@ class PluginProcess:
 
     `argv[0]` is an absolute path. The environment is exactly `env` and what `copyenv` names of the host's; empty by default.
     `config` are keys below `user:/config`, handed over with open. `protocol` is a dialect's name, or "auto": stdioproc first,
-    and process when the child ends or answers something else. Timeouts are in seconds, None for no bound: `start_timeout` for
-    start and handshake with all attempts, `operation_timeout` for each operation, `close_timeout` for each step of the ending.
+    and process when the child ends or answers something else. Timeouts are in seconds, None for no bound (0 is
+    over at once, where a mountpoint's 0 means none): `start_timeout` for start and handshake with all attempts, `operation_timeout` for each operation, `close_timeout` for each step of the ending.
     `restart` says whether a child that failed is started again by the next operation (open included). `on_stderr` gets what the
     child writes to stderr, as it is read. `on_wire` gets "P>" and the bytes that were written to the child, or "C>" and those
     that were read from it, in the pieces in which the system took and gave them (all but TERMINATE); what it raises comes out
@@ -100,9 +100,6 @@ class PluginProcess:
             raise ValueError(f"argv is a list that begins with the absolute path of a program, not {argv!r}")
         if protocol != "auto" and protocol not in DIALECTS:
             raise ValueError(f"protocol must be 'auto', {' or '.join(map(repr, DIALECTS))}, not {protocol!r}")
-        for name, timeout in (("start_timeout", start_timeout), ("operation_timeout", operation_timeout)):
-            if timeout is not None and not timeout > 0:
-                raise ValueError(f"{name} is in seconds and above 0, or None for no bound, not {timeout!r}")
         self.argv = list(argv)
         self.program = argv[0]
         self._config = config if config is not None else KeySet()
