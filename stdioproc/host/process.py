@@ -56,8 +56,9 @@ class PluginProcess:
 
     `argv[0]` is an absolute path. The environment is exactly `env` and what `copyenv` names of the host's; empty by default.
     `config` are keys below `user:/config`, handed over with open. `protocol` is a dialect's name, or "auto": stdioproc first,
-    and process when the child ends or answers something else. Timeouts are in seconds, None for no bound (0 is
-    over at once, where a mountpoint's 0 means none): `start_timeout` for start and handshake with all attempts, `operation_timeout` for each operation, `close_timeout` for each step of the ending.
+    and process when the child ends or answers something else. Timeouts are in seconds, None for no bound (0 is over at
+    once, where a mountpoint's 0 means none): `start_timeout` for start and handshake with all attempts, `operation_timeout` for
+    each operation, `close_timeout` for each step of the ending.
     `restart` says whether a child that failed is started again by the next operation (open included). `on_stderr` gets what the
     child writes to stderr, as it is read. `on_wire` gets "P>" and the bytes that were written to the child, or "C>" and those
     that were read from it, in the pieces in which the system took and gave them (all but TERMINATE); what it raises comes out
