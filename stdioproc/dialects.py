@@ -5,6 +5,9 @@ from __future__ import annotations
 #: Every operation of an Elektra plugin that can be asked of a child, in the order of a plugin's life.
 OPERATIONS = ("open", "get", "set", "commit", "error", "checkconf", "close")
 
+#: The metadata of a parent key that tells the placement being served, in the dialect stdioproc (docs/protocol.md).
+PHASE = "internal/stdioproc/phase"
+
 #: Bytes that a line outside keysets may have, in any dialect, unless told otherwise.
 LINE_LIMIT = 4096
 

@@ -11,7 +11,7 @@ from stdioproc.child import descriptors
 from stdioproc.child.plugin import Plugin, module_name, operations_of
 from stdioproc.connection import Connection
 from stdioproc.contract import make_contract
-from stdioproc.dialects import PROCESS
+from stdioproc.dialects import PHASE, PROCESS
 from stdioproc.errors import (
     ElektraError,
     Interface,
@@ -38,8 +38,6 @@ EX_USAGE = 64
 EX_HOST_GONE = 74
 EX_PROTOCOL = 76
 EX_PLUGIN_UNFIT = 78
-
-PHASE = "internal/stdioproc/phase"
 
 _TERMINAL_HINT = (
     "{name} is a plugin for Elektra: a host starts it and talks to it over stdin and stdout.\n"

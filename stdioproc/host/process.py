@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dumpfmt import DEFAULT_LIMITS, Key, KeySet, Limits
 from stdioproc.connection import Connection
 from stdioproc.contract import Contract
-from stdioproc.dialects import DIALECTS, LINE_LIMIT, STDIOPROC, Dialect
+from stdioproc.dialects import DIALECTS, LINE_LIMIT, PHASE, STDIOPROC, Dialect
 from stdioproc.errors import Interface, RemoteProtocolError, complete_error, get_error, merge_metadata
 from stdioproc.events import Ack, Init, Reply, Request, Status
 from stdioproc.host.ending import Ending, end
@@ -44,8 +44,6 @@ RESTART_WINDOW = 60.0
 BACK_OFF = 0.1
 #: Exit statuses by which a program says that it was called wrongly or cannot work (sysexits.h: EX_USAGE, EX_CONFIG).
 REFUSALS = (64, 78)
-
-PHASE = "internal/stdioproc/phase"
 
 
 class PluginProcess:
